@@ -1,0 +1,1 @@
+"""Async client and command line for the Milvue AI API v3."""

@@ -1,0 +1,1 @@
+"""The API on the wire, without any I/O: bytes and values in, bytes and values out."""
