@@ -1,0 +1,156 @@
+"""The manifest and the summary: one line a study, true whenever the run is killed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from milvue_async.errors import ConfigurationError
+from milvue_async.files import make_private_folder, write_private_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+    from typing import Self
+
+    from milvue_async.batch.discovery import SetAside
+    from milvue_async.outcomes import StudyOutcome
+
+__all__ = ["Manifest", "manifest_entry", "read_manifest"]
+
+MANIFEST = "manifest.jsonl"
+SUMMARY = "summary.csv"
+SET_ASIDE = "set_aside.csv"
+
+_SUMMARY_COLUMNS = (
+    "StudyInstanceUID",
+    "outcome",
+    "attempts",
+    "instances",
+    "bytes",
+    "upload_s",
+    "predict_s",
+    "collect_s",
+    "error",
+)
+# A spreadsheet would run a cell that begins so.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def manifest_entry(outcome: StudyOutcome) -> dict[str, Any]:
+    """The line of one study in the manifest."""
+    return {
+        "StudyInstanceUID": outcome.study_instance_uid,
+        "outcome": outcome.outcome,
+        "attempts": outcome.attempts,
+        "instances": outcome.instances,
+        "bytes": outcome.bytes,
+        "upload_s": round(outcome.upload_s, 3),
+        "predict_s": round(outcome.predict_s, 3),
+        "collect_s": round(outcome.collect_s, 3),
+        "error": None if outcome.error is None else str(outcome.error),
+        "results": {command: result.outcome for command, result in outcome.results.items()},
+    }
+
+
+def read_manifest(output: Path) -> dict[str, dict[str, Any]]:
+    """The last line of each study in a manifest, by StudyInstanceUID; blocking.
+
+    A last line that a kill cut short does not count.
+
+    Raises:
+        ConfigurationError: The manifest is there and cannot be read.
+    """
+    try:
+        lines = (output / MANIFEST).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
+        lines = None
+    if lines is None:
+        raise ConfigurationError(f"{output / MANIFEST} cannot be read")
+    entries = (_entry(line) for line in lines)
+    return {entry["StudyInstanceUID"]: entry for entry in entries if entry is not None}
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and entry.get("StudyInstanceUID") else None
+
+
+class Manifest:
+    """``manifest.jsonl`` of a results folder, appended to as studies end; every method blocks.
+
+    Args:
+        output: The results folder; made where it is missing.
+
+    Attributes:
+        is_resumed: Whether an earlier run began here.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self._output = make_private_folder(output)
+        self.is_resumed = (output / MANIFEST).exists()
+        self._entries = read_manifest(output)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        self._descriptor = os.open(output / MANIFEST, flags, 0o600)
+        if self.is_resumed:
+            # After a line that a kill cut short, the next begins on its own.
+            os.write(self._descriptor, b"\n")
+
+    @property
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """The last line of each study."""
+        return self._entries
+
+    def append(self, outcome: StudyOutcome) -> None:
+        """Write the line of a study that ended, and bring it to the disk.
+
+        Raises:
+            OSError: The disk is full, and the like.
+        """
+        entry = manifest_entry(outcome)
+        self._entries[outcome.study_instance_uid] = entry
+        line = json.dumps(entry, ensure_ascii=False) + "\n"
+        os.write(self._descriptor, line.encode())
+        os.fsync(self._descriptor)
+
+    def write_summary(self, set_aside: Iterable[SetAside]) -> None:
+        """Write ``summary.csv`` and, of files that were not sent, ``set_aside.csv``.
+
+        Raises:
+            OSError: They cannot be written.
+        """
+        rows = ([entry.get(name) for name in _SUMMARY_COLUMNS] for entry in self._entries.values())
+        self._write_table(SUMMARY, _SUMMARY_COLUMNS, rows)
+        files = ([str(file.path), file.reason] for file in set_aside)
+        self._write_table(SET_ASIDE, ("path", "reason"), files)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def _write_table(
+        self, name: str, columns: tuple[str, ...], rows: Iterable[Sequence[object]]
+    ) -> None:
+        text = io.StringIO(newline="")
+        table = csv.writer(text)
+        table.writerow(columns)
+        table.writerows([_cell(value) for value in row] for row in rows)
+        write_private_file(self._output / name, text.getvalue().encode("utf-8", "replace"))
+
+
+def _cell(value: object) -> object:
+    is_formula = isinstance(value, str) and value.startswith(_FORMULA_STARTS)
+    return f"'{value}" if is_formula else value

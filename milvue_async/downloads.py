@@ -1,0 +1,361 @@
+"""Results on their way in: streamed to a folder or read as Datasets, by WADO or signed URLs.
+
+Nothing has its name before all of it is there: an answer that breaks off leaves no trace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import anyio
+import anyio.to_thread
+from pydantic import TypeAdapter
+
+from milvue_async import dicom
+from milvue_async.concurrency import for_each
+from milvue_async.errors import AuthenticationError, ProtocolError
+from milvue_async.files import PartialFile, make_private_folder
+from milvue_async.protocol.models import GetStudyResponseV3, InferenceStatusEnum
+from milvue_async.protocol.replies import parse_json
+from milvue_async.protocol.requests import retrieve_request, signed_get_request
+from milvue_async.protocol.results import (
+    ResultBegin,
+    ResultData,
+    ResultDecoder,
+    ResultEnd,
+    ResultStatus,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from milvue_async.protocol.requests import Request
+    from milvue_async.transport import IncomingReply, Transport
+
+__all__ = ["DatasetStore", "FolderStore", "Retrieved", "Store", "retrieve"]
+
+_WRITE_BYTES = 1 << 20
+_TRIES_OF_SIGNED_URLS = 3
+_SIGNED = TypeAdapter(GetStudyResponseV3)
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Held(Protocol[T_co]):
+    """A result that is whole and has no name yet."""
+
+    @property
+    def sop_instance_uid(self) -> str:
+        """SOPInstanceUID (0008,0018), validated."""
+
+    def publish(self) -> T_co:
+        """Give it its name; blocking."""
+
+    def discard(self) -> None:
+        """Remove it; blocking, never raises."""
+
+
+class Incoming(Protocol[T_co]):
+    """A result on its way in."""
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """Take some bytes of it."""
+
+    async def finish(self) -> Held[T_co]:
+        """Check that it is a whole DICOM object.
+
+        Raises:
+            ProtocolError: It is none.
+        """
+
+    def discard(self) -> None:
+        """Remove it; blocking, never raises."""
+
+
+class Store(Protocol[T_co]):
+    """Where results go."""
+
+    async def begin(self) -> Incoming[T_co]:
+        """A new result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved(Generic[T]):
+    """What one command gave.
+
+    Attributes:
+        status: ``done``, ``running``, ``empty``, ``forbidden``, or what the server said.
+        results: Datasets or paths; empty unless the status is ``done``.
+    """
+
+    status: InferenceStatusEnum
+    results: list[T]
+
+
+@dataclass(frozen=True, slots=True)
+class _DatasetHeld:
+    dataset: dicom.Dataset
+
+    @property
+    def sop_instance_uid(self) -> str:
+        return str(self.dataset.SOPInstanceUID)
+
+    def publish(self) -> dicom.Dataset:
+        return self.dataset
+
+    def discard(self) -> None:
+        """Memory frees itself."""
+
+
+class _DatasetIncoming:
+    def __init__(self) -> None:
+        self._content = bytearray()
+
+    async def write(self, data: bytes | memoryview) -> None:
+        self._content += data
+
+    async def finish(self) -> _DatasetHeld:
+        return _DatasetHeld(await _checked(_read_dataset, bytes(self._content)))
+
+    def discard(self) -> None:
+        """Memory frees itself."""
+
+
+class DatasetStore:
+    """Results as pydicom Datasets in memory."""
+
+    async def begin(self) -> _DatasetIncoming:
+        """A new result."""
+        return _DatasetIncoming()
+
+
+@dataclass(frozen=True, slots=True)
+class _FileHeld:
+    partial: PartialFile
+    sop_instance_uid: str
+
+    def publish(self) -> Path:
+        return self.partial.publish(f"{self.sop_instance_uid}.dcm")
+
+    def discard(self) -> None:
+        self.partial.discard()
+
+
+class _FileIncoming:
+    def __init__(self, partial: PartialFile) -> None:
+        self._partial = partial
+        self._chunks: list[bytes | memoryview] = []
+        self._buffered = 0
+
+    async def write(self, data: bytes | memoryview) -> None:
+        self._chunks.append(data)
+        self._buffered += len(data)
+        if self._buffered >= _WRITE_BYTES:
+            await self._flush()
+
+    async def finish(self) -> _FileHeld:
+        await self._flush()
+        header = await _checked(_finish_file, self._partial)
+        return _FileHeld(self._partial, header.sop_instance_uid)
+
+    def discard(self) -> None:
+        self._partial.discard()
+
+    async def _flush(self) -> None:
+        chunks, self._chunks, self._buffered = self._chunks, [], 0
+        await anyio.to_thread.run_sync(self._partial.write, chunks)
+
+
+class FolderStore:
+    """Results as ``<SOPInstanceUID>.dcm`` in a folder of 0700, files of 0600.
+
+    Args:
+        folder: Made when the first result comes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def begin(self) -> _FileIncoming:
+        """A new result."""
+        return _FileIncoming(await anyio.to_thread.run_sync(self._new_file))
+
+    def _new_file(self) -> PartialFile:
+        return PartialFile(make_private_folder(self._folder))
+
+
+def _finish_file(partial: PartialFile) -> dicom.InstanceHeader:
+    partial.finish()
+    return dicom.read_header(partial.path)
+
+
+def _read_dataset(content: bytes) -> dicom.Dataset:
+    dicom.read_header(content)
+    return dicom.read_dataset(content)
+
+
+async def _checked(read: Callable[[T], T_co], source: T) -> T_co:
+    """Run a reader in a worker thread; what is not whole DICOM is the server's fault."""
+    try:
+        return await anyio.to_thread.run_sync(read, source)
+    except dicom.DicomError as error:
+        reason = str(error)
+    raise ProtocolError(f"a result is not a whole DICOM object: {reason}", retryable=True)
+
+
+async def retrieve(
+    transport: Transport,
+    study_instance_uid: str,
+    inference_command: str,
+    store: Store[T],
+    *,
+    is_signed: bool,
+    parameters: Mapping[str, object],
+) -> Retrieved[T]:
+    """Get the DICOM results of one command, all of them or none.
+
+    Args:
+        transport: The connection.
+        study_instance_uid: The study.
+        inference_command: The command.
+        store: Where the results go.
+        is_signed: By signed URLs, else by WADO.
+        parameters: As for `requests.retrieve_request`.
+
+    Raises:
+        MilvueError: The API refused, the network failed, or a result is damaged.
+    """
+    request = retrieve_request(
+        study_instance_uid,
+        inference_command,
+        accept=transport.settings.retrieve_accept,
+        signed_url=is_signed,
+        parameters=parameters,
+    )
+    if is_signed:
+        status, held = await _retrieve_signed(transport, request, store)
+    else:
+        status, held = await _receive_all(transport, request, store)
+    return Retrieved(status, await _publish(held, request))
+
+
+async def _receive_all(
+    transport: Transport, request: Request, store: Store[T]
+) -> tuple[InferenceStatusEnum, list[Held[T]]]:
+    limit = transport.settings.max_result_bytes
+
+    async def consume(reply: IncomingReply) -> tuple[InferenceStatusEnum, list[Held[T]]]:
+        return await _Reception(store, limit, is_signed=request.is_signed).run(reply)
+
+    return await transport.send(request, consume, slots=transport.download_slots)
+
+
+class _Reception(Generic[T]):
+    """One answer being received; whatever goes wrong, nothing of it stays."""
+
+    def __init__(self, store: Store[T], max_result_bytes: int, *, is_signed: bool) -> None:
+        self._store = store
+        self._limit = max_result_bytes
+        self._is_signed = is_signed
+        self._current: Incoming[T] | None = None
+        self._held: list[Held[T]] = []
+        self._status: InferenceStatusEnum | None = None
+
+    async def run(self, reply: IncomingReply) -> tuple[InferenceStatusEnum, list[Held[T]]]:
+        is_whole = False
+        try:
+            await self._receive(reply)
+            is_whole = True
+        finally:
+            if not is_whole:
+                await _discard([*self._held, *([self._current] if self._current else [])])
+        status = self._status
+        if self._held:
+            status = InferenceStatusEnum.DONE
+        return status or InferenceStatusEnum.EMPTY, self._held
+
+    async def _receive(self, reply: IncomingReply) -> None:
+        decoder = ResultDecoder(
+            reply.headers, max_result_bytes=self._limit, is_signed=self._is_signed
+        )
+        async for chunk in reply.chunks(self._limit):
+            for event in decoder.feed(chunk):
+                await self._handle(event)
+        for event in decoder.close():
+            await self._handle(event)
+
+    async def _handle(self, event: ResultBegin | ResultData | ResultEnd | ResultStatus) -> None:
+        if isinstance(event, ResultStatus):
+            self._status = event.status.status
+        elif isinstance(event, ResultBegin):
+            self._current = await self._store.begin()
+        elif self._current is not None:
+            if isinstance(event, ResultData):
+                await self._current.write(event.data)
+            else:
+                self._held.append(await self._current.finish())
+                self._current = None
+
+
+async def _retrieve_signed(
+    transport: Transport, request: Request, store: Store[T]
+) -> tuple[InferenceStatusEnum, list[Held[T]]]:
+    """By signed URLs; those that were refused, as expired ones are, are asked for again."""
+    for remaining in reversed(range(_TRIES_OF_SIGNED_URLS)):
+        answer = parse_json(_SIGNED, await transport.fetch(request), request)
+        if not answer.signed_urls:
+            done = answer.status == InferenceStatusEnum.DONE
+            return InferenceStatusEnum.EMPTY if done else answer.status, []
+        try:
+            return InferenceStatusEnum.DONE, await _get_all(transport, request, answer, store)
+        except AuthenticationError:
+            if not remaining:
+                raise
+    raise AssertionError  # pragma: no cover  # the last try returns or raises
+
+
+async def _get_all(
+    transport: Transport, request: Request, answer: GetStudyResponseV3, store: Store[T]
+) -> list[Held[T]]:
+    held: list[Held[T]] = []
+    is_whole = False
+
+    async def get(url: str) -> None:
+        api_url, uid = transport.settings.api_url, request.study_instance_uid
+        signed = signed_get_request(url, uid, api_url=api_url)
+        _, received = await _receive_all(transport, signed, store)
+        held.extend(received)
+        if not received:
+            raise ProtocolError("a signed URL gave no DICOM object").concerning(
+                route=signed.route, study_instance_uid=uid
+            )
+
+    try:
+        await for_each(get, answer.signed_urls or ())
+        is_whole = True
+    finally:
+        if not is_whole:
+            await _discard(held)
+    return held
+
+
+async def _publish(held: list[Held[T]], request: Request) -> list[T]:
+    uids = [result.sop_instance_uid for result in held]
+    if len(set(uids)) < len(uids):
+        await _discard(held)
+        raise ProtocolError("two results have the same SOPInstanceUID").concerning(
+            route=request.route, study_instance_uid=request.study_instance_uid
+        )
+    return await anyio.to_thread.run_sync(lambda: [result.publish() for result in held])
+
+
+async def _discard(results: Sequence[Held[object] | Incoming[object]]) -> None:
+    def discard() -> None:
+        for result in results:
+            result.discard()
+
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(discard)

@@ -1,0 +1,151 @@
+"""What became of a study: exactly one outcome, and one for each command inside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from milvue_async.errors import (
+    APIError,
+    AuthenticationError,
+    ConfigurationError,
+    InvalidStudyError,
+    InvalidUIDError,
+    NotFoundError,
+    PredictionForbiddenError,
+    PredictionTimeoutError,
+    QuotaExceededError,
+    ServerError,
+)
+from milvue_async.protocol.models import SmarturgencesV3, SmartxpertV3
+from milvue_async.protocol.requests import STORE_ROUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from milvue_async.dicom import Dataset
+
+__all__ = [
+    "CommandResult",
+    "Outcome",
+    "StudyOutcome",
+    "combined_outcome",
+    "outcome_of_error",
+    "stops_intake",
+]
+
+Outcome = Literal["done", "empty", "forbidden", "error", "rejected", "timed_out", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What one inference command gave.
+
+    Attributes:
+        command: Its name, such as ``smarturgences``.
+        outcome: ``done``, ``empty``, ``forbidden``, ``error`` or ``timed_out``.
+        prediction: The JSON result, for the commands that have one.
+        datasets: DICOM results in memory, where no output folder was given.
+        paths: Files written, where one was given.
+        error: Why it failed; None where it did not.
+    """
+
+    command: str
+    outcome: Outcome
+    prediction: SmarturgencesV3 | SmartxpertV3 | None = field(default=None, repr=False)
+    datasets: tuple[Dataset, ...] = field(default=(), repr=False)
+    paths: tuple[Path, ...] = ()
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOutcome:
+    """What became of one study.
+
+    Attributes:
+        study_instance_uid: StudyInstanceUID (0020,000D), or "" where it could not be read.
+        outcome: One of `Outcome`.
+        attempts: How often its upload was begun.
+        instances: Instances in the study.
+        bytes: Bytes of all its files.
+        upload_s: Seconds until the server had it, waiting for a slot included.
+        predict_s: Seconds from there until the prediction had ended.
+        collect_s: Seconds for fetching the results.
+        error: Why it failed; None where it did not.
+        results: By command.
+        study: What was given as this study.
+    """
+
+    study_instance_uid: str
+    outcome: Outcome
+    attempts: int = 0
+    instances: int = 0
+    bytes: int = 0
+    upload_s: float = 0.0
+    predict_s: float = 0.0
+    collect_s: float = 0.0
+    error: Exception | None = None
+    results: Mapping[str, CommandResult] = field(default_factory=dict)
+    study: Any = field(default=None, repr=False)
+
+    @property
+    def smarturgences(self) -> SmarturgencesV3 | None:
+        """The JSON result of smarturgences, where there is one."""
+        result = self.results.get("smarturgences")
+        prediction = None if result is None else result.prediction
+        return prediction if isinstance(prediction, SmarturgencesV3) else None
+
+    @property
+    def smartxpert(self) -> SmartxpertV3 | None:
+        """The JSON result of smartxpert, where there is one."""
+        result = self.results.get("smartxpert")
+        prediction = None if result is None else result.prediction
+        return prediction if isinstance(prediction, SmartxpertV3) else None
+
+    def datasets(self, command: str) -> tuple[Dataset, ...]:
+        """The DICOM results of a command in memory; empty where there are none."""
+        return self.results[command].datasets if command in self.results else ()
+
+    def paths(self, command: str) -> tuple[Path, ...]:
+        """The files written for a command; empty where there are none."""
+        return self.results[command].paths if command in self.results else ()
+
+
+def outcome_of_error(error: Exception) -> Outcome:
+    """The outcome that a failure stands for."""
+    if isinstance(error, PredictionTimeoutError):
+        return "timed_out"
+    if isinstance(error, PredictionForbiddenError):
+        return "forbidden"
+    if isinstance(error, InvalidStudyError | InvalidUIDError | ConfigurationError):
+        return "rejected"
+    # 400, 413, 415, 422: this study will not do. The others may pass, or concern all studies.
+    if isinstance(error, APIError) and not isinstance(
+        error, ServerError | AuthenticationError | QuotaExceededError | NotFoundError
+    ):
+        return "rejected"
+    return "error"
+
+
+def combined_outcome(results: Iterable[CommandResult]) -> Outcome:
+    """The outcome of a study by those of its commands.
+
+    A failure of one shows; otherwise it is done where one delivered, and forbidden where all
+    were.
+    """
+    outcomes = {result.outcome for result in results}
+    for outcome in ("error", "rejected", "timed_out", "done", "empty", "forbidden"):
+        if outcome in outcomes:
+            return outcome
+    return "empty"
+
+
+def stops_intake(error: Exception | None) -> bool:
+    """Whether a failed upload means that the next studies would fail as well.
+
+    A key that is refused, or a quota that waiting did not lift: going on would only hammer.
+    """
+    return (
+        isinstance(error, AuthenticationError | QuotaExceededError) and error.route == STORE_ROUTE
+    )
