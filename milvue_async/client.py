@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from milvue_async import routes
 from milvue_async.errors import ConfigurationError
-from milvue_async.predicting import PredictOptions, predict_study
+from milvue_async.predicting import PredictOptions, collect_study, predict_study
 from milvue_async.routes import RetrieveParameters, StoreParameters, Transfer
 from milvue_async.settings import Settings
 from milvue_async.sources import load_study
@@ -308,6 +308,29 @@ class MilvueClient:
             commands, dict(parameters), transfer=transfer, timeout=timeout, output=output
         )
         outcome = await predict_study(self._transport, instances, options)
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    async def collect(
+        self,
+        study_instance_uid: str,
+        *,
+        commands: Iterable[str] = DEFAULT_COMMANDS,
+        transfer: Transfer = "dicomweb",
+        timeout: float = 30.0,
+        output: str | os.PathLike[str] | None = None,
+        **parameters: Unpack[RetrieveParameters],
+    ) -> StudyOutcome:
+        """Collect the results of a study that was sent before; the last part of `predict`.
+
+        Arguments, result and errors as `predict`; ``timeout`` is for each result, while the
+        server says ``running``.
+        """
+        options = _options(
+            commands, dict(parameters), transfer=transfer, timeout=timeout, output=output
+        )
+        outcome = await collect_study(self._transport, study_instance_uid, options)
         if outcome.error is not None:
             raise outcome.error
         return outcome

@@ -31,6 +31,7 @@ from pydicom import Dataset
 from pydicom.datadict import (  # type: ignore[attr-defined] # documented, but not in __all__
     DicomDictionary,
 )
+from pydicom.dataelem import RawDataElement
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from milvue_async import part10
@@ -186,9 +187,10 @@ def dataset_to_bytes(dataset: Dataset) -> bytes:
             if not duplicate.get(name):
                 msg = f"the dataset has no {name} {_number(_UIDS[name])}"
                 raise DicomError(msg)
+        _settle_encoding(duplicate)
         duplicate.ensure_file_meta()
         if not duplicate.file_meta.get("TransferSyntaxUID"):
-            duplicate.file_meta.TransferSyntaxUID = _transfer_syntax(dataset)
+            duplicate.file_meta.TransferSyntaxUID = _transfer_syntax(duplicate)
         file = io.BytesIO()
         pydicom.dcmwrite(file, duplicate, enforce_file_format=True)
         return file.getvalue()
@@ -234,6 +236,17 @@ def _uid(values: dict[int, bytes], name: str) -> str:
 
 def _number(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def _settle_encoding(dataset: Dataset) -> None:
+    """Note the encoding a dataset was read in, where its transfer syntax promised another.
+
+    pydicom believes the promise when it writes, and fails on the implicit VR elements it read.
+    """
+    raw = next((element for element in dataset.elements() if element.is_raw), None)
+    if isinstance(raw, RawDataElement):
+        characters = dataset.original_character_set
+        dataset.set_original_encoding(raw.is_implicit_VR, raw.is_little_endian, characters)
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:

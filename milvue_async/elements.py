@@ -123,6 +123,7 @@ class ElementWalker:
         self._unpack_implicit = Struct(order + "HHL").unpack_from
         self._unpack_length = Struct(order + "L").unpack_from
         self._levels: list[_Level] = []
+        self._past_pixels = False
         self.position = position
         self.values: dict[int, bytes] = {}
         self.pixels: list[PixelElement] = []
@@ -170,7 +171,7 @@ class ElementWalker:
         """The header of the element here, whose value is seen to end within ``level``."""
         head = self._window.peek(self.position, _LONG_HEADER)
         if len(head) < _HEADER:
-            msg = f"truncated: {len(head)} bytes at byte {self.position}, where an element begins"
+            msg = f"truncated: of an element at byte {self.position}, {len(head)} bytes are there"
             raise DicomError(msg)
         header = self._implicit(head) if level.implicit else self._explicit(head)
         if header[4] + header[2] > level.end and header[2] != _UNDEFINED:
@@ -199,8 +200,9 @@ class ElementWalker:
         self.values[tag] = self._window.peek(value, min(length, _VALUE_KEPT)).rstrip(b"\0 ")
 
     def _top_element(self, level: _Level) -> None:
-        if self._end - self.position < _HEADER:
-            self._pass_padding()
+        left = self._end - self.position
+        if left < _HEADER and self._is_padding(left):
+            self.position = self._end
             return
         header = self._header(level)
         tag, _, length, length_start, value = header
@@ -209,9 +211,10 @@ class ElementWalker:
         if not tag and not length:
             self._pass_padding()
             return
-        if tag in _PIXELS and length:
-            # Where the length is undefined, the delimiter will say where it ends.
-            self.pixels.append(PixelElement(length_start, value, value + length))
+        if tag in _PIXELS:
+            self._past_pixels = True
+            if length:  # where it is undefined, the delimiter will say where the element ends
+                self.pixels.append(PixelElement(length_start, value, value + length))
         elif tag in self._wanted and length != _UNDEFINED:
             self._keep(tag, value, length)
         self._enter(header, level)
@@ -289,6 +292,11 @@ class ElementWalker:
             self.position = level.end
         if level.tag in _PIXELS and len(self._levels) == 1:
             self.pixels[-1] = self.pixels[-1]._replace(end=self.position)
+
+    def _is_padding(self, left: int) -> bool:
+        """Whether the ``left`` bytes are padding; a lone zero may be half a tag before pixels."""
+        rest = self._window.peek(self.position, left)
+        return not rest.strip(b"\0") and (left > 1 or self._past_pixels)
 
     def _pass_padding(self) -> None:
         start = self.position

@@ -19,6 +19,7 @@ from milvue_async.outcomes import (
     combined_outcome,
     outcome_of_error,
 )
+from milvue_async.protocol.uids import validate_uid
 from milvue_async.sources import Study, load_study
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from milvue_async.sources import StudySource
     from milvue_async.transport import Transport
 
-__all__ = ["PredictOptions", "Stage", "StageChanged", "predict_study"]
+__all__ = ["PredictOptions", "Stage", "StageChanged", "collect_study", "predict_study"]
 
 Stage = Literal["upload", "wait", "collect", "ended"]
 
@@ -76,28 +77,35 @@ class PredictOptions:
 class _Run:
     """The course of one study; its fields are those of the outcome."""
 
-    def __init__(self, transport: Transport, source: StudySource, options: PredictOptions) -> None:
+    def __init__(
+        self, transport: Transport, source: StudySource, options: PredictOptions, uid: str = ""
+    ) -> None:
         self._transport = transport
         self._options = options
         self._source = source
-        self._uid = source.study_instance_uid if isinstance(source, Study) else ""
+        self._uid = source.study_instance_uid if isinstance(source, Study) else uid
         self._size = 0
         self._facts: dict[str, Any] = {}
         self._attempts = 0
 
     async def run(self) -> StudyOutcome:
         error: Exception | None = None
-        results: dict[str, CommandResult] = {}
         try:
             await self._timed("upload_s", self._upload())
             self._enter("wait")
             await self._timed("predict_s", self._wait())
-            self._enter("collect")
-            results = await self._timed("collect_s", self._collect())
         except (MilvueError, OSError) as failure:
             error = failure
+        if error is None:
+            return await self.run_collect()
         self._enter("ended")
-        return self._outcome(error, results)
+        return self._outcome(error, {})
+
+    async def run_collect(self) -> StudyOutcome:
+        self._enter("collect")
+        results = await self._timed("collect_s", self._collect())
+        self._enter("ended")
+        return self._outcome(None, results)
 
     def _outcome(self, error: Exception | None, results: dict[str, CommandResult]) -> StudyOutcome:
         if error is None:
@@ -224,3 +232,15 @@ async def predict_study(
 ) -> StudyOutcome:
     """Take one study all the way. A failure is in the outcome; only cancellation is raised."""
     return await _Run(transport, source, options).run()
+
+
+async def collect_study(
+    transport: Transport, study_instance_uid: str, options: PredictOptions
+) -> StudyOutcome:
+    """Collect the results of a study that was sent before; failures are in the outcome.
+
+    Raises:
+        InvalidUIDError: The UID is none.
+    """
+    uid = validate_uid(study_instance_uid, "StudyInstanceUID")
+    return await _Run(transport, (), options, uid).run_collect()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from milvue_async.simulator.replies import Refusal, body_of, client_of
+from milvue_async.simulator.replies import CLIENT, Refusal, body_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +67,6 @@ class Blobs:
     def _signed_name(self, request: web.Request) -> str:
         """The object's name; as it is signed, it is one that `upload_url` or `result_url` made."""
         url = request.rel_url
-        if not self._signer.allows(request.method, url.raw_path, url.query, client_of(request)):
+        if not self._signer.allows(request.method, url.raw_path, url.query, request[CLIENT]):
             raise Refusal(403, "The signed URL is expired, changed, or of another API key")
         return request.match_info["name"]

@@ -4,35 +4,34 @@ from __future__ import annotations
 
 import gzip
 import secrets
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import anyio
 from aiohttp import web
 from anyio import to_thread
 
 from milvue_async.protocol.models import ErrorResponse
+from milvue_async.simulator.signing import Client
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Mapping, Sequence
     from pathlib import Path
 
     from milvue_async.protocol.models import Schema
-    from milvue_async.simulator.signing import Client
 
 __all__ = [
     "CLIENT",
     "STARTED",
     "Refusal",
     "body_of",
-    "client_of",
     "json_reply",
     "send_files",
     "send_json_part",
 ]
 
 # What a request carries with it:
-CLIENT: Final = "client"  # who sends it, once checked
-STARTED: Final = "started"  # the reply, once its headers are sent
+CLIENT = web.RequestKey("client", Client)  # who sends it, once checked
+STARTED = web.RequestKey("started", web.StreamResponse)  # the reply, once its headers are sent
 _BLOCK = 1 << 20
 
 
@@ -61,12 +60,6 @@ class Refusal(Exception):  # noqa: N818  an answer, not a fault
 def body_of(request: web.Request) -> AsyncIterable[bytes]:
     """The request's body in chunks as they arrive."""
     return request.content.iter_any()
-
-
-def client_of(request: web.Request) -> Client:
-    """Who sends the request; its key has been checked."""
-    client: Client = request[CLIENT]
-    return client
 
 
 def json_reply(body: Schema | bytes, *, status: int = 200) -> web.Response:

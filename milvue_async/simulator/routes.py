@@ -26,9 +26,9 @@ from milvue_async.protocol.models import (
 from milvue_async.simulator.parameters import parse_language, parse_retrieve, parse_signed_url
 from milvue_async.simulator.predictions import VERSION
 from milvue_async.simulator.replies import (
+    CLIENT,
     Refusal,
     body_of,
-    client_of,
     json_reply,
     send_files,
     send_json_part,
@@ -117,7 +117,7 @@ class Routes:
         files = await self._results.captures(instances, parameters) if instances else []
         reply: web.StreamResponse
         if parameters.signed_url:
-            client = client_of(request)
+            client = request[CLIENT]
             urls = [self._blobs.result_url(client, file) for file in files]
             reply = json_reply(_study_response(study, status, signed_urls=urls))
         else:
@@ -162,7 +162,7 @@ class Routes:
 
     def _announced(self, request: web.Request, study: Study) -> web.Response:
         uid = study.study_instance_uid
-        client = client_of(request)
+        client = request[CLIENT]
         urls = {name: self._blobs.upload_url(client, uid, name) for name in study.missing}
         return json_reply(PostSignedUrlResponseV3(StudyInstanceUID=uid, signed_urls=urls))
 
@@ -173,7 +173,7 @@ class Routes:
             PostDicomWebResponseV3(
                 StudyInstanceUID=uid,
                 message="Upload successful",
-                retrieve_url=f"{client_of(request).origin}/v3/studies/{uid}",
+                retrieve_url=f"{request[CLIENT].origin}/v3/studies/{uid}",
             )
         )
 
