@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-
-import pydicom
+from typing import TYPE_CHECKING
 
 import milvue_async
+
+if TYPE_CHECKING:
+    import pydicom
 
 API_URL = os.environ.get("MILVUE_API_URL", "")
 API_TOKEN = os.environ.get("MILVUE_API_TOKEN", "")
