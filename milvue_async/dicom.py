@@ -164,8 +164,11 @@ def read_dataset(source: Path | bytes) -> Dataset:
         file.seek(0)
         with _through_pydicom("read this file"):
             dataset = pydicom.dcmread(file if isinstance(source, bytes) else source)
-            dataset.buffer = None  # or the encoded bytes stay in memory beside the dataset
-            return dataset
+        if not len(dataset):  # it loses its way in some file meta information, and says nothing
+            msg = "pydicom finds no elements in this file"
+            raise DicomError(msg)
+        dataset.buffer = None  # or the encoded bytes stay in memory beside the dataset
+        return dataset
 
 
 def dataset_to_bytes(dataset: Dataset) -> bytes:

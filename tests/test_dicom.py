@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import os
-import threading
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydicom.dataset import Dataset
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    JPEGBaseline8Bit,
-)
 
 from milvue_async.dicom import (
     DicomError,
@@ -33,6 +22,9 @@ from milvue_async.dicom import (
     scan_instance,
 )
 from tests.dicom_files import instance, large_instance, pydicom_files, study_files
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -154,7 +146,7 @@ CUT_FILES = {
     "explicit big endian": "MR_small_bigendian.dcm",
     "implicit in explicit": "SC_rgb_jpeg.dcm",
     "encapsulated, one fragment": "MR_small_jp2klossless.dcm",
-    "encapsulated, many fragments": "emri_small_RLE.dcm",
+    "encapsulated, many fragments": "SC_rgb_rle_2frame.dcm",
     "nested sequences": "test-SR.dcm",
     "defined-length sequences": "rtplan.dcm",
     "an ECG": "waveform_ecg.dcm",
@@ -196,17 +188,14 @@ def test_a_cut_within_the_pixel_data_is_always_refused_and_says_so(file: str) ->
 
 def test_a_small_file_cut_at_every_byte_is_refused_or_read_the_same(tmp_path: Path) -> None:
     data = study_files(tmp_path, instances=1, rows=8, columns=8)[0].read_bytes()
-    header, between = read_header(data), boundaries(data)
+    between, study = boundaries(data), data.index(b"\x20\0\x0d\0UI")
 
     accepted = set()
     for cut in range(len(data)):
-        try:
-            assert read_header(data[:cut]) == header
+        with suppress(DicomError):
+            read_header(data[:cut])
             accepted.add(cut)
-        except DicomError:
-            pass
-    after_the_uids = {offset for offset in between if offset > data.index(b"\x20\0\x10\0SH")}
-    assert after_the_uids <= accepted <= between
+    assert accepted == {offset for offset in between if offset > study}
 
 
 def test_a_deflated_file_cut_anywhere_in_its_stream_is_refused() -> None:
@@ -351,151 +340,3 @@ def test_the_uids_of_the_dataset_win_over_those_of_the_file_meta() -> None:
         b"\x08\0\x16\0UI", b"\x08\0\x17\0UI"
     )
     assert read_header(no_class).sop_class_uid == dataset.SOPClassUID
-
-
-@pytest.mark.parametrize("path", ACCEPTED, ids=name)
-def test_a_real_dataset_is_written_unchanged_and_stays_as_it_was(path: Path) -> None:
-    dataset = read_dataset(path)
-    before = copy.deepcopy(dataset)
-
-    data = dataset_to_bytes(dataset)
-
-    assert [dataset.get_item(tag).is_raw for tag in dataset.keys()] == [  # noqa: SIM118 - tags
-        before.get_item(tag).is_raw
-        for tag in before.keys()  # noqa: SIM118 - a Dataset iterates over elements
-    ]
-    assert_same(dataset, before)
-    if "PixelData" in dataset:
-        kept = before["PixelData"].is_undefined_length
-        assert dataset["PixelData"].is_undefined_length is kept
-    assert read_header(data) == read_header(path)
-    again = read_dataset(data)
-    before.file_meta = again.file_meta
-    assert_same(again, before)
-
-
-def test_a_dataset_built_in_code_gets_its_file_meta() -> None:
-    dataset = Dataset()
-    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
-    dataset.SOPInstanceUID = "1.2.3.4"
-    dataset.StudyInstanceUID = "1.2.3"
-    dataset.BitsAllocated = 8
-    dataset.PixelData = b"\1\2"
-    before = copy.deepcopy(dataset)
-
-    data = dataset_to_bytes(dataset)
-
-    assert data[:132] == bytes(128) + b"DICM"
-    meta = read_dataset(data).file_meta
-    assert meta.MediaStorageSOPInstanceUID == "1.2.3.4"
-    assert meta.MediaStorageSOPClassUID == dataset.SOPClassUID
-    assert meta.TransferSyntaxUID == ExplicitVRLittleEndian
-    assert not hasattr(dataset, "file_meta")
-    assert dataset["PixelData"].VR == before["PixelData"].VR
-    assert dataset == before
-
-
-@pytest.mark.parametrize(
-    ("file", "syntax"),
-    [
-        ("rtdose_1frame.dcm", ImplicitVRLittleEndian),
-        ("MR_small_bigendian.dcm", ExplicitVRBigEndian),
-        ("CT_small.dcm", ExplicitVRLittleEndian),
-    ],
-)
-def test_a_dataset_that_lost_its_transfer_syntax_keeps_its_encoding(file: str, syntax: UID) -> None:
-    dataset = read_dataset(TEST_FILES / file)
-    del dataset.file_meta.TransferSyntaxUID
-
-    again = read_dataset(dataset_to_bytes(dataset))
-
-    assert again.file_meta.TransferSyntaxUID == syntax
-    assert "TransferSyntaxUID" not in dataset.file_meta
-    assert again.PixelData == dataset.PixelData
-
-
-def test_a_dataset_is_deflated_where_its_transfer_syntax_says_so() -> None:
-    dataset = instance(study_instance_uid="1.2.3")
-    dataset.PixelData = bytes(2 * 64 * 64)
-    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-
-    data = dataset_to_bytes(dataset)
-
-    assert len(data) < 2 * 64 * 64
-    _, literal = scan_instance(data).pixel_less
-    assert isinstance(literal, bytes)
-    assert len(literal) % 2 == 0
-    assert not read_dataset(join(data, scan_instance(data))).PixelData
-    assert_same(read_dataset(data), dataset)
-
-
-def test_a_dataset_that_cannot_be_written_is_refused_without_its_values() -> None:
-    for keyword in ("SOPClassUID", "SOPInstanceUID"):
-        dataset = instance(study_instance_uid="1.2.3")
-        delattr(dataset, keyword)
-        with pytest.raises(DicomError, match=f"^the dataset has no {keyword} "):
-            dataset_to_bytes(dataset)
-
-    dataset = instance(study_instance_uid="1.2.3")
-    dataset.Rows = "Doe^John"
-    with pytest.raises(DicomError) as caught:
-        dataset_to_bytes(dataset)
-    assert str(caught.value) == "pydicom cannot write this dataset: ValueError at (0028,0010)"
-    assert caught.value.__cause__ is None
-
-    dataset = instance(study_instance_uid="1.2.3")
-    dataset.PixelData = b"not encapsulated"
-    dataset.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
-    with pytest.raises(DicomError, match=r"^pydicom cannot write this dataset"):
-        dataset_to_bytes(dataset)
-
-
-def test_datasets_in_one_another_beyond_reason_are_not_written() -> None:
-    dataset = instance(study_instance_uid="1.2.3")
-    inner = dataset
-    for _ in range(500):
-        inner.ContentSequence = [Dataset()]
-        inner = inner.ContentSequence[0]
-
-    with pytest.raises(DicomError, match="RecursionError"):
-        dataset_to_bytes(dataset)
-
-
-def test_what_pydicom_warns_about_is_held_back(caplog: pytest.LogCaptureFixture) -> None:
-    path = TEST_FILES / "SC_rgb_jpeg.dcm"
-    with pytest.warns(UserWarning, match="found implicit VR"):
-        pydicom.dcmread(path)
-    assert caplog.records
-    caplog.clear()
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        read_dataset(path)
-        read_dataset(path.read_bytes())
-        with pytest.warns(UserWarning, match="found implicit VR"):
-            pydicom.dcmread(path)
-    assert not caught
-
-
-def test_other_threads_keep_their_warnings_while_pydicom_works_in_this_one(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    inside, done = threading.Event(), threading.Event()
-
-    class Slow(Dataset):
-        def __deepcopy__(self, memo: dict[int, Any] | None) -> Dataset:
-            inside.set()
-            assert done.wait(10)
-            return instance(study_instance_uid="1.2.3")
-
-    written: list[bytes] = []
-    worker = threading.Thread(target=lambda: written.append(dataset_to_bytes(Slow())))
-    worker.start()
-    assert inside.wait(10)
-    with pytest.warns(UserWarning, match="found implicit VR"):
-        pydicom.dcmread(TEST_FILES / "SC_rgb_jpeg.dcm")
-    done.set()
-    worker.join()
-
-    assert len(written) == 1
-    assert caplog.records
