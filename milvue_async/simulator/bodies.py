@@ -56,22 +56,12 @@ class Bodies:
         max_bytes: Longest request body, in bytes.
     """
 
+    root: Path
+    """The folder in use, from `open` on."""
+
     def __init__(self, folder: Path | None, max_bytes: int) -> None:
         self._given = folder
         self._max_bytes = max_bytes
-        self._root: Path | None = None
-
-    @property
-    def root(self) -> Path:
-        """The folder in use.
-
-        Raises:
-            RuntimeError: It is not open.
-        """
-        if self._root is None:
-            msg = "the simulator is not running"
-            raise RuntimeError(msg)
-        return self._root
 
     @property
     def results(self) -> Path:
@@ -84,13 +74,12 @@ class Bodies:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("incoming", "instances", "results"):
             (root / name).mkdir(mode=0o700, exist_ok=True)
-        self._root = root
+        self.root = root
 
     def close(self) -> None:
         """Remove the folder, unless it was given."""
         if self._given is None:
             shutil.rmtree(self.root, ignore_errors=True)
-        self._root = None
 
     async def receive_study(
         self, chunks: AsyncIterable[bytes], boundary: bytes, *, keep: bool

@@ -127,6 +127,8 @@ class _Pen:
             for line in value.lines:
                 ends = [coordinate // self._step for coordinate in line]
                 self._draw.line(ends, fill=_LINE_COLOUR, width=self._width)
+                for x, y in (ends[:2], ends[2:]):
+                    self._draw.circle((x, y), self._width, fill=_LINE_COLOUR)
             name = getattr(value.translation, self._language)
             texts.append(f"{name} {value.measure:.1f} {value.unit}")
         return texts
@@ -137,11 +139,8 @@ def _captioned(picture: NDArray[np.uint8], texts: list[str]) -> NDArray[np.uint8
     height, width = picture.shape[:2]
     width = max(width, _MIN_WIDTH)
     lines = [DISCLAIMER, *(_latin(text) for text in texts)]
-    size = max(12, width // 40)
+    size = max(12, width // 40)  # pixels; the longest line takes three quarters of the width
     font = ImageFont.load_default(size)
-    while size > 1 and max(font.getlength(line) for line in lines) > width - 8:
-        size -= 1
-        font = ImageFont.load_default(size)
     page = Pillow.new("RGB", (width, height + len(lines) * 2 * size))
     page.paste(Pillow.fromarray(picture), (0, 0))
     pen = ImageDraw.Draw(page)

@@ -1,0 +1,1 @@
+"""The simulator, asked over HTTP by clients that are not ours."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import pydicom
 from requests_toolbelt import MultipartDecoder  # type: ignore[import-untyped]
 from yarl import URL
@@ -17,6 +16,8 @@ from tests.simulator import contract
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    import aiohttp
 
     from milvue_async.simulator import Simulator
 
@@ -82,7 +83,7 @@ class Api:
         async with self.session.request(
             method,
             url.with_query(query) if query else url,
-            data=body,
+            data=None if body is None else BytesIO(body),
             headers={**self.headers, **(headers or {})},
             allow_redirects=False,
         ) as reply:
@@ -92,7 +93,7 @@ class Api:
         return answer
 
     async def get(self, path: str, *, accept: str = "*/*", **query: str) -> Answer:
-        return await self.request("GET", path, headers={"Accept": accept}, **query)
+        return await self.request("GET", path, body=None, headers={"Accept": accept}, **query)
 
     async def post_study(self, files: Iterable[Path | bytes], **query: str) -> Answer:
         return await self.post_body(multipart(files), **query)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from milvue_async.simulator.stow import StowError, boundary_of, split
@@ -13,8 +13,7 @@ HEADERS = st.sampled_from(
     [
         b"",
         b"Content-Type: application/dicom\r\n",
-        b'Content-Disposition: form-data; name="elem_0"; filename="elem_0"\r\n'
-        b"Content-Type: application/dicom\r\n",
+        b'Content-Disposition: form-data; name="elem_0"\r\nContent-Type: application/dicom\r\n',
     ]
 )
 PARTS = st.lists(st.tuples(HEADERS, st.binary(max_size=60)), min_size=1, max_size=4)
@@ -76,8 +75,8 @@ def test_parts_come_out_as_they_went_in(
     parts: list[tuple[bytes, bytes]], boundary: bytes, preamble: bytes, epilogue: bytes
 ) -> None:
     framed = [content for _, content in parts]
-    if any(b"--" + boundary in part for part in (*framed, preamble)):
-        return  # no encoder would choose this boundary
+    # No encoder chooses a boundary that its content holds.
+    assume(not any(b"--" + boundary in part for part in (*framed, preamble)))
     body = body_of(parts, boundary, preamble, epilogue)
     assert [body[part] for part in split(body, boundary)] == framed
 
