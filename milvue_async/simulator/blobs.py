@@ -57,7 +57,7 @@ class Blobs:
             sop_instance_uid=sop_instance_uid,
         )
         self._state.receive(instance)
-        return web.Response(status=201)
+        return web.Response(status=200)
 
     async def get(self, request: web.Request) -> web.FileResponse:
         """Give out a result."""
