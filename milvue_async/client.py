@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import weakref
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from milvue_async import routes
+from milvue_async.dicom import Dataset
 from milvue_async.errors import ConfigurationError
-from milvue_async.predicting import PredictOptions, collect_study, predict_study
+from milvue_async.predicting import Intake, PredictOptions, collect_study, predict_study
 from milvue_async.routes import RetrieveParameters, StoreParameters, Transfer
 from milvue_async.settings import Settings
-from milvue_async.sources import load_study
-from milvue_async.streaming import OutcomeStream
+from milvue_async.sources import Study, load_study
+from milvue_async.streaming import Drivers, OutcomeStream
 from milvue_async.transport import Transport
 
 if TYPE_CHECKING:
-    import os
     import ssl
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from milvue_async.dicom import Dataset
     from milvue_async.outcomes import StudyOutcome
     from milvue_async.predicting import StageChanged
     from milvue_async.protocol.models import (
@@ -76,7 +75,7 @@ class MilvueClient:
     ) -> None:
         settings = _settings(api_url=api_url, token=token, max_uploads=max_uploads, **limits)
         self._transport = Transport(settings, clock=clock, ssl_context=ssl_context)
-        self._streams: weakref.WeakSet[OutcomeStream] = weakref.WeakSet()
+        self._drivers = Drivers()
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **options: Any) -> Self:
@@ -113,8 +112,7 @@ class MilvueClient:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            for stream in list(self._streams):
-                await stream.aclose()
+            await self._drivers.aclose()
         finally:
             await self._transport.__aexit__(exc_type, exc, traceback)
 
@@ -351,10 +349,11 @@ class MilvueClient:
         """Predict many studies side by side: ``async for outcome in client.process(studies)``.
 
         One study's failure is its outcome and stops nobody. A refused key or quota stops the
-        intake: studies not yet begun end as ``skipped``, those under way go on.
+        intake: studies of which nothing was sent yet end as ``skipped``, those under way go on.
 
         Args:
-            studies: Each as for `post_study`; an iterable or an async iterable.
+            studies: Each as for `post_study`; an iterable or an async iterable. The next is taken
+                when there is room for it, on the event loop: one that blocks should be async.
             commands: As for `predict`.
             transfer: As for `predict`.
             timeout: Seconds that one prediction may take.
@@ -381,12 +380,16 @@ class MilvueClient:
             on_event=on_event,
         )
 
-        async def predict(study: StudySource) -> StudyOutcome:
-            return await predict_study(self._transport, study, options)
+        if isinstance(studies, str | bytes | os.PathLike | Dataset | Study):
+            raise ConfigurationError("studies is one study or file: give an iterable of studies")
+        if max_in_flight < 1:
+            raise ConfigurationError(f"max_in_flight is {max_in_flight}: give 1 or more")
+        intake = Intake()
 
-        stream = OutcomeStream(studies, predict, max_in_flight)
-        self._streams.add(stream)
-        return stream
+        async def predict(study: StudySource) -> StudyOutcome:
+            return await predict_study(self._transport, study, options, intake)
+
+        return OutcomeStream(studies, predict, max_in_flight, self._drivers)
 
 
 def _settings(**values: Any) -> Settings:
@@ -408,6 +411,7 @@ def _options(
     on_event: Callable[[StageChanged], None] | None = None,
 ) -> PredictOptions:
     routes.check_transfer(transfer)
+    routes.check_seconds("timeout", timeout)
     named = (commands,) if isinstance(commands, str) else tuple(commands)
     checked = tuple(dict.fromkeys(routes.check_command(command) for command in named))
     if not checked:

@@ -14,11 +14,15 @@ from pydantic import TypeAdapter
 
 from milvue_async import dicom
 from milvue_async.concurrency import for_each
-from milvue_async.errors import AuthenticationError, ProtocolError
+from milvue_async.errors import APIError, ProtocolError
 from milvue_async.files import PartialFile, make_private_folder
 from milvue_async.protocol.models import GetStudyResponseV3, InferenceStatusEnum
-from milvue_async.protocol.replies import parse_json
-from milvue_async.protocol.requests import retrieve_request, signed_get_request
+from milvue_async.protocol.replies import check_study, parse_of_study
+from milvue_async.protocol.requests import (
+    EXPIRED_STATUSES,
+    retrieve_request,
+    signed_get_request,
+)
 from milvue_async.protocol.results import (
     ResultBegin,
     ResultData,
@@ -39,6 +43,7 @@ __all__ = ["DatasetStore", "FolderStore", "Retrieved", "Store", "retrieve"]
 _WRITE_BYTES = 1 << 20
 _TRIES_OF_SIGNED_URLS = 3
 _SIGNED = TypeAdapter(GetStudyResponseV3)
+_NO_RESULTS = frozenset({InferenceStatusEnum.RUNNING, InferenceStatusEnum.FORBIDDEN})
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -53,6 +58,9 @@ class Held(Protocol[T_co]):
 
     def publish(self) -> T_co:
         """Give it its name; blocking."""
+
+    def withdraw(self) -> None:
+        """Take it away again; blocking, never raises."""
 
     def discard(self) -> None:
         """Remove it; blocking, never raises."""
@@ -106,6 +114,9 @@ class _DatasetHeld:
     def publish(self) -> dicom.Dataset:
         return self.dataset
 
+    def withdraw(self) -> None:
+        """Nothing was made."""
+
     def discard(self) -> None:
         """Memory frees itself."""
 
@@ -139,6 +150,9 @@ class _FileHeld:
 
     def publish(self) -> Path:
         return self.partial.publish(f"{self.sop_instance_uid}.dcm")
+
+    def withdraw(self) -> None:
+        self.partial.withdraw()
 
     def discard(self) -> None:
         self.partial.discard()
@@ -248,7 +262,7 @@ async def _receive_all(
     limit = transport.settings.max_result_bytes
 
     async def consume(reply: IncomingReply) -> tuple[InferenceStatusEnum, list[Held[T]]]:
-        return await _Reception(store, limit, is_signed=request.is_signed).run(reply)
+        return await _Reception(store, limit, request).run(reply)
 
     return await transport.send(request, consume, slots=transport.download_slots)
 
@@ -256,10 +270,10 @@ async def _receive_all(
 class _Reception(Generic[T]):
     """One answer being received; whatever goes wrong, nothing of it stays."""
 
-    def __init__(self, store: Store[T], max_result_bytes: int, *, is_signed: bool) -> None:
+    def __init__(self, store: Store[T], max_result_bytes: int, request: Request) -> None:
         self._store = store
         self._limit = max_result_bytes
-        self._is_signed = is_signed
+        self._request = request
         self._current: Incoming[T] | None = None
         self._held: list[Held[T]] = []
         self._status: InferenceStatusEnum | None = None
@@ -272,14 +286,17 @@ class _Reception(Generic[T]):
         finally:
             if not is_whole:
                 await _discard([*self._held, *([self._current] if self._current else [])])
-        status = self._status
+        if self._status in _NO_RESULTS and self._held:
+            # What came along is not all of it, or not for us.
+            await _discard(self._held)
+            self._held = []
         if self._held:
-            status = InferenceStatusEnum.DONE
-        return status or InferenceStatusEnum.EMPTY, self._held
+            return InferenceStatusEnum.DONE, self._held
+        return self._status or InferenceStatusEnum.EMPTY, []
 
     async def _receive(self, reply: IncomingReply) -> None:
         decoder = ResultDecoder(
-            reply.headers, max_result_bytes=self._limit, is_signed=self._is_signed
+            reply.headers, max_result_bytes=self._limit, is_signed=self._request.is_signed
         )
         async for chunk in reply.chunks(self._limit):
             for event in decoder.feed(chunk):
@@ -289,6 +306,7 @@ class _Reception(Generic[T]):
 
     async def _handle(self, event: ResultBegin | ResultData | ResultEnd | ResultStatus) -> None:
         if isinstance(event, ResultStatus):
+            check_study(event.status.StudyInstanceUID, self._request)
             self._status = event.status.status
         elif isinstance(event, ResultBegin):
             self._current = await self._store.begin()
@@ -305,51 +323,73 @@ async def _retrieve_signed(
 ) -> tuple[InferenceStatusEnum, list[Held[T]]]:
     """By signed URLs; those that were refused, as expired ones are, are asked for again."""
     for remaining in reversed(range(_TRIES_OF_SIGNED_URLS)):
-        answer = parse_json(_SIGNED, await transport.fetch(request), request)
+        answer = parse_of_study(_SIGNED, await transport.fetch(request), request)
+        if answer.status != InferenceStatusEnum.DONE:
+            return answer.status, []
         if not answer.signed_urls:
-            done = answer.status == InferenceStatusEnum.DONE
-            return InferenceStatusEnum.EMPTY if done else answer.status, []
+            return InferenceStatusEnum.EMPTY, []
         try:
-            return InferenceStatusEnum.DONE, await _get_all(transport, request, answer, store)
-        except AuthenticationError:
-            if not remaining:
+            held = await _get_all(transport, request, answer.signed_urls, store)
+        except APIError as error:
+            if not (remaining and error.status in EXPIRED_STATUSES):
                 raise
+        else:
+            return InferenceStatusEnum.DONE, held
     raise AssertionError  # pragma: no cover  # the last try returns or raises
 
 
 async def _get_all(
-    transport: Transport, request: Request, answer: GetStudyResponseV3, store: Store[T]
+    transport: Transport, request: Request, urls: Sequence[str], store: Store[T]
 ) -> list[Held[T]]:
-    held: list[Held[T]] = []
+    """What every URL gives, in their order."""
+    api_url, uid = transport.settings.api_url, request.study_instance_uid
+    requests = [signed_get_request(url, uid, api_url=api_url) for url in urls]
+    held: list[list[Held[T]]] = [[] for _ in requests]
     is_whole = False
 
-    async def get(url: str) -> None:
-        api_url, uid = transport.settings.api_url, request.study_instance_uid
-        signed = signed_get_request(url, uid, api_url=api_url)
-        _, received = await _receive_all(transport, signed, store)
-        held.extend(received)
-        if not received:
+    async def get(index: int) -> None:
+        _, held[index] = await _receive_all(transport, requests[index], store)
+        if not held[index]:
             raise ProtocolError("a signed URL gave no DICOM object").concerning(
-                route=signed.route, study_instance_uid=uid
+                route=requests[index].route, study_instance_uid=uid
             )
 
     try:
-        await for_each(get, answer.signed_urls or ())
+        await for_each(get, range(len(requests)))
         is_whole = True
     finally:
         if not is_whole:
-            await _discard(held)
-    return held
+            await _discard([result for some in held for result in some])
+    return [result for some in held for result in some]
 
 
 async def _publish(held: list[Held[T]], request: Request) -> list[T]:
     uids = [result.sop_instance_uid for result in held]
-    if len(set(uids)) < len(uids):
-        await _discard(held)
-        raise ProtocolError("two results have the same SOPInstanceUID").concerning(
-            route=request.route, study_instance_uid=request.study_instance_uid
-        )
-    return await anyio.to_thread.run_sync(lambda: [result.publish() for result in held])
+    is_whole = False
+    try:
+        if len(set(uids)) < len(uids):
+            raise ProtocolError("two results have the same SOPInstanceUID").concerning(
+                route=request.route, study_instance_uid=request.study_instance_uid
+            )
+        results = await anyio.to_thread.run_sync(_publish_all, held)
+        is_whole = True
+    finally:
+        if not is_whole:
+            await _discard(held)
+    return results
+
+
+def _publish_all(held: list[Held[T]]) -> list[T]:
+    """All of them, or none."""
+    results: list[T] = []
+    try:
+        for result in held:
+            results.append(result.publish())  # noqa: PERF401  counted below, should one fail
+    except OSError:
+        for result in held[: len(results)]:
+            result.withdraw()
+        raise
+    return results
 
 
 async def _discard(results: Sequence[Held[object] | Incoming[object]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -34,7 +35,7 @@ def make_private_folder(path: Path) -> Path:
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=_FOLDER_MODE)
     if not stat.S_ISDIR(path.stat().st_mode):
-        raise NotADirectoryError(20, "not a folder", str(path))
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     return path
 
 
@@ -46,7 +47,7 @@ class PartialFile:
             atomic rename within a file system.
 
     Attributes:
-        path: The partial file.
+        path: The partial file, and once it is published the whole one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -89,19 +90,25 @@ class PartialFile:
             OSError: It cannot be renamed.
         """
         self.finish()
-        target = self.path.with_name(name)
-        self.path.replace(target)
-        self._is_partial = False
-        return target
+        with self._lock:
+            self.path = self.path.replace(self.path.with_name(name))
+            self._is_partial = False
+            return self.path
+
+    def withdraw(self) -> None:
+        """Take the published file away again; never raises."""
+        with contextlib.suppress(OSError):
+            self.path.unlink()
 
     def discard(self) -> None:
         """Remove it, where it has no name of its own yet; never raises."""
-        with self._lock, contextlib.suppress(OSError):
-            self._close()
-        if self._is_partial:
-            self._is_partial = False
+        with self._lock:
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                self._close()
+            if self._is_partial:
+                self._is_partial = False
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
 
     def __del__(self) -> None:
         # A task that was cancelled while a thread made the file never got to hold it.

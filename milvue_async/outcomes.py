@@ -12,13 +12,14 @@ from milvue_async.errors import (
     InvalidStudyError,
     InvalidUIDError,
     NotFoundError,
+    PredictionError,
     PredictionForbiddenError,
     PredictionTimeoutError,
     QuotaExceededError,
     ServerError,
 )
 from milvue_async.protocol.models import SmarturgencesV3, SmartxpertV3
-from milvue_async.protocol.requests import STORE_ROUTE
+from milvue_async.protocol.requests import STATUS_ROUTE, STORE_ROUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,7 +45,8 @@ class CommandResult:
 
     Attributes:
         command: Its name, such as ``smarturgences``.
-        outcome: ``done``, ``empty``, ``forbidden``, ``error`` or ``timed_out``.
+        outcome: ``done``, ``empty``, ``forbidden``, ``error`` or ``timed_out``. What was fetched
+            before an error is there all the same.
         prediction: The JSON result, for the commands that have one.
         datasets: DICOM results in memory, where no output folder was given.
         paths: Files written, where one was given.
@@ -118,14 +120,22 @@ def outcome_of_error(error: Exception) -> Outcome:
         return "timed_out"
     if isinstance(error, PredictionForbiddenError):
         return "forbidden"
+    if type(error) is PredictionError:
+        return "empty"
     if isinstance(error, InvalidStudyError | InvalidUIDError | ConfigurationError):
         return "rejected"
-    # 400, 413, 415, 422: this study will not do. The others may pass, or concern all studies.
-    if isinstance(error, APIError) and not isinstance(
-        error, ServerError | AuthenticationError | QuotaExceededError | NotFoundError
-    ):
-        return "rejected"
-    return "error"
+    return "rejected" if _rejects_study(error) else "error"
+
+
+def _rejects_study(error: Exception) -> bool:
+    """Whether the server would not have this study: 400, 413, 415, 422 in answer to the upload.
+
+    The other refusals may pass, or concern all studies.
+    """
+    others = ServerError | AuthenticationError | QuotaExceededError | NotFoundError
+    if not isinstance(error, APIError) or isinstance(error, others):
+        return False
+    return error.route == STORE_ROUTE and not error.retryable
 
 
 def combined_outcome(results: Iterable[CommandResult]) -> Outcome:
@@ -141,11 +151,12 @@ def combined_outcome(results: Iterable[CommandResult]) -> Outcome:
     return "empty"
 
 
-def stops_intake(error: Exception | None) -> bool:
-    """Whether a failed upload means that the next studies would fail as well.
+def stops_intake(error: Exception) -> bool:
+    """Whether what failed before a study was sent means that the next ones would fail as well.
 
-    A key that is refused, or a quota that waiting did not lift: going on would only hammer.
+    A key that is refused, or a quota that waiting did not lift: going on would only hammer. A
+    refusal by object storage says nothing of the key.
     """
-    return (
-        isinstance(error, AuthenticationError | QuotaExceededError) and error.route == STORE_ROUTE
-    )
+    if not isinstance(error, AuthenticationError | QuotaExceededError):
+        return False
+    return error.route in {STORE_ROUTE, STATUS_ROUTE}

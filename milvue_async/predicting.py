@@ -18,6 +18,7 @@ from milvue_async.outcomes import (
     StudyOutcome,
     combined_outcome,
     outcome_of_error,
+    stops_intake,
 )
 from milvue_async.protocol.uids import validate_uid
 from milvue_async.sources import Study, load_study
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from milvue_async.sources import StudySource
     from milvue_async.transport import Transport
 
-__all__ = ["PredictOptions", "Stage", "StageChanged", "collect_study", "predict_study"]
+__all__ = ["Intake", "PredictOptions", "Stage", "StageChanged", "collect_study", "predict_study"]
 
 Stage = Literal["upload", "wait", "collect", "ended"]
 
@@ -74,19 +75,46 @@ class PredictOptions:
     on_event: Callable[[StageChanged], None] | None = None
 
 
+class Intake:
+    """Whether the studies of a run may still be sent."""
+
+    def __init__(self) -> None:
+        self._stopped_by: Exception | None = None
+
+    def stop(self, reason: Exception) -> None:
+        """Let no more studies in; the first reason stands."""
+        self._stopped_by = self._stopped_by or reason
+
+    def refusal(self) -> MilvueError | None:
+        """Why a study may not be sent any more; None while it may."""
+        if self._stopped_by is None:
+            return None
+        return MilvueError(f"not sent: the run stopped after: {self._stopped_by}")
+
+
 class _Run:
     """The course of one study; its fields are those of the outcome."""
 
     def __init__(
-        self, transport: Transport, source: StudySource, options: PredictOptions, uid: str = ""
+        self,
+        transport: Transport,
+        source: StudySource,
+        options: PredictOptions,
+        *,
+        intake: Intake | None = None,
+        study_instance_uid: str = "",
     ) -> None:
         self._transport = transport
         self._options = options
         self._source = source
-        self._uid = source.study_instance_uid if isinstance(source, Study) else uid
+        self._intake = intake or Intake()
+        self._uid = study_instance_uid
         self._size = 0
         self._facts: dict[str, Any] = {}
         self._attempts = 0
+        self._skipped_by: MilvueError | None = None
+        if isinstance(source, Study):
+            self._take_facts(source)
 
     async def run(self) -> StudyOutcome:
         error: Exception | None = None
@@ -94,7 +122,7 @@ class _Run:
             await self._timed("upload_s", self._upload())
             self._enter("wait")
             await self._timed("predict_s", self._wait())
-        except (MilvueError, OSError) as failure:
+        except Exception as failure:  # noqa: BLE001  whatever fails one study stops no other
             error = failure
         if error is None:
             return await self.run_collect()
@@ -111,6 +139,8 @@ class _Run:
         if error is None:
             failed = (result.error for result in results.values() if result.error is not None)
             outcome, error = combined_outcome(results.values()), next(failed, None)
+        elif error is self._skipped_by:
+            outcome = "skipped"
         else:
             outcome = outcome_of_error(error)
         return StudyOutcome(
@@ -134,14 +164,23 @@ class _Run:
         if self._options.on_event is not None:
             self._options.on_event(StageChanged(self._uid, stage, self._size))
 
-    def _count_try(self) -> None:
-        self._attempts += 1
-
-    async def _upload(self) -> None:
-        study = await load_study(self._source)
+    def _take_facts(self, study: Study) -> None:
         self._uid, self._size = study.study_instance_uid, study.size
         self._facts |= {"instances": len(study.instances), "bytes": study.size}
+
+    async def _upload(self) -> None:
+        self._check_intake()
+        study = await load_study(self._source)
+        self._take_facts(study)
         self._enter("upload")
+        try:
+            await self._send(study)
+        except MilvueError as error:
+            if stops_intake(error):
+                self._intake.stop(error)
+            raise
+
+    async def _send(self, study: Study) -> None:
         if self._options.ask_first and await self._is_known():
             return
         await routes.post_study(
@@ -149,8 +188,18 @@ class _Run:
             study,
             transfer=self._options.transfer,
             parameters=self._options.store,
-            on_try=self._count_try,
+            on_try=self._begin_try,
         )
+
+    def _begin_try(self) -> None:
+        """Before each try's first byte: others may have been refused while this one waited."""
+        self._check_intake()
+        self._attempts += 1
+
+    def _check_intake(self) -> None:
+        self._skipped_by = self._intake.refusal()
+        if self._skipped_by is not None:
+            raise self._skipped_by
 
     async def _is_known(self) -> bool:
         try:
@@ -172,12 +221,16 @@ class _Run:
         return {command: results[command] for command in self._options.commands}
 
     async def _collect_command(self, command: str) -> CommandResult:
+        result = CommandResult(command, "empty")
         try:
             result = await self._collect_dicom(command)
             return await self._collect_json(result)
-        except (MilvueError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  whatever fails one command stops no other
             outcome = outcome_of_error(error)
-            return CommandResult(command, outcome, error=None if outcome == "forbidden" else error)
+            if outcome == "empty":
+                return result
+            reason = None if outcome == "forbidden" else error
+            return dataclasses.replace(result, outcome=outcome, error=reason)
 
     async def _collect_dicom(self, command: str) -> CommandResult:
         if self._options.output is not None:
@@ -228,10 +281,20 @@ class _Run:
 
 
 async def predict_study(
-    transport: Transport, source: StudySource, options: PredictOptions
+    transport: Transport,
+    source: StudySource,
+    options: PredictOptions,
+    intake: Intake | None = None,
 ) -> StudyOutcome:
-    """Take one study all the way. A failure is in the outcome; only cancellation is raised."""
-    return await _Run(transport, source, options).run()
+    """Take one study all the way. A failure is in the outcome; only cancellation is raised.
+
+    Args:
+        transport: The connection.
+        source: The study.
+        options: What is wanted.
+        intake: Shared by the studies of a run; one that it refuses ends as ``skipped``.
+    """
+    return await _Run(transport, source, options, intake=intake).run()
 
 
 async def collect_study(
@@ -243,4 +306,5 @@ async def collect_study(
         InvalidUIDError: The UID is none.
     """
     uid = validate_uid(study_instance_uid, "StudyInstanceUID")
-    return await _Run(transport, (), options, uid).run_collect()
+    run = _Run(transport, (), options, study_instance_uid=uid)
+    return await run.run_collect()

@@ -66,9 +66,14 @@ class Tries:
         self._schedule = schedule
         self._budget = budget
         self._clock = clock
-        self._started = clock.monotonic()
+        self._started: float | None = None
         self._delay: float | None = None
         self.in_doubt = False
+
+    def begin(self) -> None:
+        """Say that a try begins; the time runs from the first, not from the wait for a slot."""
+        if self._started is None:
+            self._started = self._clock.monotonic()
 
     def wait(self, state: RetryCallState) -> float:
         """Seconds until the next try; tenacity asks this before `stop`."""
@@ -77,7 +82,7 @@ class Tries:
         self.in_doubt = self.in_doubt or error.in_doubt
         self._delay = self._schedule.delay(
             state.attempt_number,
-            elapsed=self._clock.monotonic() - self._started,
+            elapsed=self._elapsed(),
             random=self._clock.random(),
             retry_after=getattr(error, "retry_after", None),
         )
@@ -86,6 +91,9 @@ class Tries:
             self._delay = None
         error.in_doubt = self.in_doubt
         return self._delay or 0.0
+
+    def _elapsed(self) -> float:
+        return 0.0 if self._started is None else self._clock.monotonic() - self._started
 
     def stop(self, state: RetryCallState) -> bool:
         """Whether that was the last try."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
@@ -12,6 +13,7 @@ from pydantic import TypeAdapter
 from milvue_async.downloads import DatasetStore, FolderStore, Retrieved, retrieve
 from milvue_async.errors import (
     ConfigurationError,
+    PredictionError,
     PredictionFailedError,
     PredictionForbiddenError,
     PredictionTimeoutError,
@@ -28,8 +30,9 @@ from milvue_async.protocol.models import (
     StudyStatus,
     StudyStatusEnum,
 )
-from milvue_async.protocol.replies import parse_json
+from milvue_async.protocol.replies import parse_of_study
 from milvue_async.protocol.requests import (
+    RETRIEVE_ROUTE,
     Request,
     interesting_request,
     smarturgences_request,
@@ -56,6 +59,7 @@ __all__ = [
     "StoreParameters",
     "Transfer",
     "check_command",
+    "check_seconds",
     "check_transfer",
 ]
 
@@ -83,12 +87,14 @@ class RetrieveParameters(TypedDict, total=False):
 
 
 _TRANSFERS = ("dicomweb", "signed_url")
+_LEAST_INTERVAL = 0.001
 _COMMAND = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _STATUS = TypeAdapter(StudyStatus)
 _SMARTURGENCES: TypeAdapter[SmarturgencesV3 | ResponseV3] = TypeAdapter(GetSmarturgencesResponseV3)
 _SMARTXPERT: TypeAdapter[SmartxpertV3 | ResponseV3] = TypeAdapter(GetSmartxpertResponseV3)
 
 T = TypeVar("T")
+PredictionT = TypeVar("PredictionT", SmarturgencesV3, SmartxpertV3)
 
 
 def check_transfer(transfer: str) -> bool:
@@ -114,6 +120,16 @@ def check_command(command: str) -> str:
             f"{name[:80]!r} is no inference command: give one such as smarturgences"
         )
     return name
+
+
+def check_seconds(name: str, seconds: float, *, least: float = 0.0) -> None:
+    """Refuse a time that would make a client ask without a pause, or for ever by mistake.
+
+    Raises:
+        ConfigurationError: It is below ``least``, or no number.
+    """
+    if math.isnan(seconds) or seconds < least:
+        raise ConfigurationError(f"{name} is {seconds:g} s: give {least:g} or more")
 
 
 def check_retrieve_parameters(parameters: Mapping[str, object]) -> None:
@@ -143,7 +159,7 @@ async def post_study(
 async def get_status(transport: Transport, study_instance_uid: str) -> StudyStatus:
     """One question for a status."""
     request = status_request(study_instance_uid)
-    return parse_json(_STATUS, await transport.fetch(request), request)
+    return parse_of_study(_STATUS, await transport.fetch(request), request)
 
 
 async def wait_done(
@@ -256,14 +272,14 @@ JSON_COMMANDS = frozenset({"smarturgences", "smartxpert"})
 async def _get_prediction(
     transport: Transport,
     request: Request,
-    adapter: TypeAdapter[T | ResponseV3],
-    model: type[T],
+    adapter: TypeAdapter[PredictionT | ResponseV3],
+    model: type[PredictionT],
     timeout: float,
-) -> T:
-    async def ask() -> T | ResponseV3:
-        return parse_json(adapter, await transport.fetch(request), request)
+) -> PredictionT:
+    async def ask() -> PredictionT | ResponseV3:
+        return parse_of_study(adapter, await transport.fetch(request), request)
 
-    def is_pending(answer: T | ResponseV3) -> bool:
+    def is_pending(answer: PredictionT | ResponseV3) -> bool:
         return isinstance(answer, ResponseV3) and _is_pending(answer.status)
 
     answer = await poll(
@@ -271,7 +287,8 @@ async def _get_prediction(
     )
     if isinstance(answer, model):
         return answer
-    raise _no_result(answer.status if isinstance(answer, ResponseV3) else None, request, timeout)
+    error = _no_result(answer.status if isinstance(answer, ResponseV3) else None, timeout)
+    raise error.concerning(route=request.route, study_instance_uid=request.study_instance_uid)
 
 
 async def _results(
@@ -286,11 +303,12 @@ async def _results(
 ) -> list[T]:
     is_signed = check_transfer(transfer)
     command = check_command(command)
+    uid = validate_uid(study_instance_uid, "StudyInstanceUID")
 
     async def ask() -> Retrieved[T]:
         return await retrieve(
             transport,
-            study_instance_uid,
+            uid,
             command,
             store,
             is_signed=is_signed,
@@ -302,12 +320,14 @@ async def _results(
         lambda retrieved: _is_pending(retrieved.status),
         schedule=_schedule(transport, timeout),
         clock=transport.clock,
+        # The answer is the images themselves: they may take as long as their bytes flow.
+        last_answer_seconds=math.inf,
     )
     status = None if answer is None else answer.status
     if answer is not None and status in {InferenceStatusEnum.DONE, InferenceStatusEnum.EMPTY}:
         return answer.results
-    request = status_request(study_instance_uid)
-    raise _no_result(status, request, timeout)
+    error = _no_result(status, timeout)
+    raise error.concerning(route=RETRIEVE_ROUTE, study_instance_uid=uid)
 
 
 def _is_pending(status: InferenceStatusEnum) -> bool:
@@ -319,20 +339,17 @@ def _is_pending(status: InferenceStatusEnum) -> bool:
     }
 
 
-def _no_result(
-    status: InferenceStatusEnum | None, request: Request, timeout: float
-) -> PredictionForbiddenError | PredictionTimeoutError:
-    error: PredictionForbiddenError | PredictionTimeoutError
+def _no_result(status: InferenceStatusEnum | None, timeout: float) -> PredictionError:
     if status == InferenceStatusEnum.FORBIDDEN:
-        error = PredictionForbiddenError("the account has no licence for this command")
-    else:
-        error = PredictionTimeoutError(
-            f"the result was not ready within {timeout:g} s; ask again later"
-        )
-    return error.concerning(route=request.route, study_instance_uid=request.study_instance_uid)
+        return PredictionForbiddenError("the account has no licence for this command")
+    if status == InferenceStatusEnum.EMPTY:
+        return PredictionError("the server has no such result of this study: it says empty")
+    return PredictionTimeoutError(f"the result was not ready within {timeout:g} s; ask again later")
 
 
 def _schedule(transport: Transport, timeout: float, interval: float | None = None) -> PollSchedule:
     settings = transport.settings
     first = settings.poll_interval if interval is None else interval
+    check_seconds("timeout", timeout)
+    check_seconds("interval", first, least=_LEAST_INTERVAL)
     return PollSchedule(interval=first, cap=max(first, settings.poll_cap), timeout=timeout)

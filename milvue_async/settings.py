@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
@@ -23,6 +24,8 @@ API_URL_VARIABLE = "MILVUE_API_URL"
 API_TOKEN_VARIABLE = "MILVUE_API_TOKEN"  # noqa: S105  the name of a variable, not a key
 
 _MIB = 1 << 20
+# By the annotation of a field.
+_NUMBERS: dict[object, tuple[type, ...]] = {"int": (int,), "float": (int, float)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,7 @@ class Settings:
         object.__setattr__(self, "api_url", _checked_url(self.api_url))
         object.__setattr__(self, "token", _checked_token(self.token))
         for field in dataclasses.fields(self):
-            _check_number(field.name, getattr(self, field.name))
+            _check_number(field.name, field.type, getattr(self, field.name))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
@@ -112,24 +115,25 @@ def _checked_url(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         msg = "api_url is empty: give the root of the API, such as https://host"
         raise ConfigurationError(msg)
-    parts = _split(value.strip())
+    url = value.strip()
+    parts = _split(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         msg = "api_url is not an http(s) URL with a host, such as https://host"
         raise ConfigurationError(msg)
-    if parts.username or parts.password or parts.query or parts.fragment:
-        msg = "api_url has a user, a query or a fragment: give only scheme, host, port and path"
+    if not url.isprintable() or not set(url).isdisjoint(" \\@?#"):
+        msg = "api_url has a user, a query, a fragment or blanks: give scheme, host, port and path"
         raise ConfigurationError(msg)
-    return value.strip().rstrip("/").removesuffix("/v3")
+    # In lower case, since whether a signed URL may go in clear is decided by it.
+    url = parts.scheme + url[len(parts.scheme) :]
+    return url.rstrip("/").removesuffix("/v3")
 
 
-def _split(value: str) -> Any:
-    try:
+def _split(value: str) -> SplitResult:
+    with contextlib.suppress(ValueError):
         parts = urlsplit(value)
         _ = parts.port
-    except ValueError:
-        msg = "api_url cannot be read as a URL (is its port a number?)"
-        raise ConfigurationError(msg) from None
-    return parts
+        return parts
+    raise ConfigurationError("api_url cannot be read as a URL (is its port a number?)")
 
 
 def _checked_token(value: object) -> SecretStr:
@@ -144,11 +148,12 @@ def _checked_token(value: object) -> SecretStr:
     return SecretStr(text)
 
 
-def _check_number(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+def _check_number(name: str, kind: object, value: Any) -> None:
+    if kind not in _NUMBERS:
         return
-    if not math.isfinite(value) or value <= 0:
-        msg = f"{name} is {value}: give a positive number"
+    is_number = isinstance(value, _NUMBERS[kind]) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value <= 0:
+        msg = f"{name} is {value!r}: give a positive {'whole ' if kind == 'int' else ''}number"
         raise ConfigurationError(msg)
 
 

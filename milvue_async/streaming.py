@@ -3,27 +3,61 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+import contextlib
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+)
 from typing import TYPE_CHECKING, Self
 
 import anyio
 
 from milvue_async.errors import MilvueError
-from milvue_async.outcomes import StudyOutcome, stops_intake
-from milvue_async.sources import Study, StudySource
+from milvue_async.outcomes import StudyOutcome
+from milvue_async.sources import StudySource
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
     from types import TracebackType
 
+    from anyio.abc import TaskGroup
     from anyio.streams.memory import MemoryObjectSendStream
 
-__all__ = ["OutcomeStream", "Studies"]
+__all__ = ["Drivers", "OutcomeStream", "Studies"]
 
 Studies = Iterable[StudySource] | AsyncIterable[StudySource]
 
 _Predict = Callable[[StudySource], Awaitable[StudyOutcome]]
 # Outcomes that nobody has taken yet; beyond these, studies wait to hand theirs over.
 _BUFFERED_OUTCOMES = 16
+
+
+class Drivers:
+    """The tasks behind the streams of one client; they end with it at the latest."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, course: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run a course in a task of its own."""
+        task = asyncio.create_task(course)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def aclose(self) -> None:
+        """End them all, and wait until they have."""
+        await _cancelled(self._tasks)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Its stream raises it. Where that was dropped, nobody wants to know.
+            task.exception()
 
 
 class OutcomeStream(AsyncIterator[StudyOutcome]):
@@ -39,16 +73,21 @@ class OutcomeStream(AsyncIterator[StudyOutcome]):
         studies: Taken one by one, as there is room.
         predict: Takes one study all the way.
         max_in_flight: Studies under way at once.
+        drivers: The client's.
 
     Raises:
+        MilvueError: While iterating: the client was closed before all studies had ended.
         Exception: While iterating, after the outcomes: what ``studies`` itself raised.
     """
 
-    def __init__(self, studies: Studies, predict: _Predict, max_in_flight: int) -> None:
+    def __init__(
+        self, studies: Studies, predict: _Predict, max_in_flight: int, drivers: Drivers
+    ) -> None:
         self._send, self._receive = anyio.create_memory_object_stream[StudyOutcome](
             _BUFFERED_OUTCOMES
         )
         self._course = _Course(studies, predict, max_in_flight, self._send)
+        self._drivers = drivers
         self._driver: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -59,7 +98,7 @@ class OutcomeStream(AsyncIterator[StudyOutcome]):
         if self._is_closed:
             raise StopAsyncIteration
         if self._driver is None:
-            self._driver = asyncio.create_task(self._course.run())
+            self._driver = self._drivers.start(self._course.run())
         try:
             return await self._receive.receive()
         except anyio.EndOfStream:
@@ -72,9 +111,10 @@ class OutcomeStream(AsyncIterator[StudyOutcome]):
 
     async def aclose(self) -> None:
         """End the studies still under way, and wait until they have."""
+        self._is_closed = True
         if self._driver is not None:
-            self._driver.cancel()
-        await self._end()
+            await _cancelled({self._driver})
+        self._close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,23 +128,39 @@ class OutcomeStream(AsyncIterator[StudyOutcome]):
         await self.aclose()
 
     def __del__(self) -> None:
-        self._send.close()
-        self._receive.close()
-        if self._driver is not None and not self._driver.get_loop().is_closed():
-            self._driver.cancel()
+        driver = getattr(self, "_driver", None)
+        if driver is not None and not driver.get_loop().is_closed():
+            driver.cancel()
+        if hasattr(self, "_receive"):
+            self._close()
 
     async def _end(self) -> None:
-        """Wait for the driver; raise what it raised, once."""
-        self._is_closed = True
-        self._send.close()
-        self._receive.close()
-        driver, self._driver = self._driver, None
-        if driver is None:
+        """Wait for the driver, which has closed its end of the stream; raise what it raised."""
+        was_closed, self._is_closed = self._is_closed, True
+        self._close()
+        driver = self._driver
+        if driver is None or was_closed:
             return
         with anyio.CancelScope(shield=True):
             await asyncio.wait({driver})
-        if not driver.cancelled() and driver.exception() is not None:
-            raise _unwrapped(driver.exception())
+        if driver.cancelled():
+            raise MilvueError("the client was closed before all studies had ended")
+        error = driver.exception()
+        if error is not None:
+            raise _unwrapped(error)
+
+    def _close(self) -> None:
+        self._send.close()
+        self._receive.close()
+
+
+async def _cancelled(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel tasks, and wait until they have ended, however that be."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        with anyio.CancelScope(shield=True):
+            await asyncio.wait(tasks)
 
 
 class _Course:
@@ -121,53 +177,53 @@ class _Course:
         self._predict = predict
         self._send = send
         self._room = anyio.Semaphore(max_in_flight)
-        self._stopped_by: Exception | None = None
 
     async def run(self) -> None:
+        failure: Exception | None = None
         with self._send:
             async with anyio.create_task_group() as group:
-                async for study in _each(self._studies):
-                    await self._room.acquire()
-                    group.start_soon(self._one, study)
+                try:
+                    await self._begin_each(group)
+                except Exception as error:  # noqa: BLE001  raised below, after the outcomes
+                    failure = error
+        if failure is not None:
+            raise failure
+
+    async def _begin_each(self, group: TaskGroup) -> None:
+        async with contextlib.aclosing(_each(self._studies)) as studies:
+            await self._room.acquire()
+            async for study in studies:
+                group.start_soon(self._one, study)
+                await self._room.acquire()
 
     async def _one(self, study: StudySource) -> None:
         try:
-            if self._stopped_by is None:
-                outcome = await self._predict(study)
-            else:
-                outcome = _skipped(study, self._stopped_by)
-            if stops_intake(outcome.error):
-                self._stopped_by = self._stopped_by or outcome.error
-            await self._send.send(outcome)
+            outcome = await self._predict(study)
+            # Where the stream was dropped, nobody takes it.
+            with contextlib.suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                await self._send.send(outcome)
         finally:
             self._room.release()
 
 
-async def _each(studies: Studies) -> AsyncIterator[StudySource]:
-    if isinstance(studies, AsyncIterable):
-        async for study in studies:
-            yield study
-    else:
+async def _each(studies: Studies) -> AsyncGenerator[StudySource]:
+    if not isinstance(studies, AsyncIterable):
         for study in studies:
             yield study
+        return
+    iterator = aiter(studies)
+    try:
+        async for study in iterator:
+            yield study
+    finally:
+        # A generator that is left early must be ended in the task that it ran in (PEP 533).
+        if isinstance(iterator, AsyncGenerator):
+            with contextlib.suppress(Exception):
+                await iterator.aclose()
 
 
-def _skipped(study: StudySource, reason: Exception) -> StudyOutcome:
-    error = MilvueError(f"not sent: the run stopped after: {reason}")
-    if not isinstance(study, Study):
-        return StudyOutcome(study_instance_uid="", outcome="skipped", error=error, study=study)
-    return StudyOutcome(
-        study_instance_uid=study.study_instance_uid,
-        outcome="skipped",
-        instances=len(study.instances),
-        bytes=study.size,
-        error=error,
-        study=study,
-    )
-
-
-def _unwrapped(error: BaseException | None) -> BaseException:
+def _unwrapped(error: BaseException) -> BaseException:
     """The one exception in a group of one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    return error or RuntimeError("the run ended for no reason that is known")
+    return error

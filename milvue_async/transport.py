@@ -12,31 +12,33 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+import urllib.request
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import aiohttp
 import anyio
+import anyio.to_thread
 from tenacity import AsyncRetrying, retry_if_exception
 from yarl import URL
 
-from milvue_async.errors import (
-    ConfigurationError,
-    MilvueError,
-    ProtocolError,
-    RequestTimeoutError,
-    TransportError,
-)
+from milvue_async.errors import APIError, ConfigurationError, MilvueError, RequestTimeoutError
+from milvue_async.exchange import Body, IncomingReply, OpenBody, Watch, WatchedBody
 from milvue_async.protocol.backoff import RetryBudget, RetrySchedule
-from milvue_async.protocol.inflate import BoundedInflater
 from milvue_async.protocol.replies import refusal
-from milvue_async.protocol.requests import Reply, Request
 from milvue_async.retrying import SystemClock, Tries, is_retryable
+from milvue_async.transport_errors import FOREIGN, translated
 
 if TYPE_CHECKING:
+    import asyncio
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+    from milvue_async.protocol.requests import Reply, Request
     from milvue_async.retrying import Clock
     from milvue_async.settings import Settings
 
@@ -49,113 +51,44 @@ _LOG = logging.getLogger("milvue_async")
 # a POST that meets that edge fails, and must not be resent blindly.
 _KEEPALIVE_SECONDS = 4.0
 _READ_BUFFER = 1 << 18
-# A server that drips a few bytes a minute makes no progress.
-_PROGRESS_BYTES = 1024
 _ERROR_BODY_BYTES = 1 << 16
-
-# Everything that sending and receiving raises.
-_FOREIGN = (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, OSError, ValueError)
+_CLOSING_SECONDS = 5.0
 
 T = TypeVar("T")
 
 
-class OpenBody(Protocol):
-    """The chunks of one try's body."""
+class _Proxies:
+    """The proxies that the environment names.
 
-    error: MilvueError | None
-
-    def __aiter__(self) -> AsyncIterator[bytes | memoryview]: ...
-
-    def close(self) -> None: ...
-
-
-class Body(Protocol):
-    """A request's body, which can be sent any number of times."""
-
-    @property
-    def length(self) -> int:
-        """Bytes in all."""
-
-    def open(self) -> OpenBody:
-        """Begin anew, from the first byte."""
-
-
-class _Watch:
-    """A deadline that moves on while bytes do, in either direction."""
-
-    def __init__(self, idle: float, timeout: float) -> None:
-        self._idle = idle
-        now = anyio.current_time()
-        self._end = now + timeout
-        self._moved = 0
-        self.scope = anyio.CancelScope(deadline=min(self._end, now + idle))
-
-    def moved(self, count: int) -> None:
-        self._moved += count
-        if self._moved >= _PROGRESS_BYTES:
-            self._moved = 0
-            self.scope.deadline = min(self._end, anyio.current_time() + self._idle)
-
-
-class IncomingReply:
-    """An answer whose body is still on its way.
-
-    Attributes:
-        status: HTTP status code.
-        headers: Names in lower case.
+    aiohttp would look them up itself, and the user's .netrc with them: storage refuses a signed
+    URL that comes with a second credential.
     """
 
-    def __init__(self, response: aiohttp.ClientResponse, request: Request, watch: _Watch) -> None:
-        self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.items()}
-        self._response = response
-        self._request = request
-        self._watch = watch
+    def __init__(self, *, trust_env: bool) -> None:
+        self._by_scheme = urllib.request.getproxies() if trust_env else {}
 
-    async def chunks(self, max_bytes: int) -> AsyncIterator[bytes]:
-        """The body as it comes in, a ``Content-Encoding`` undone.
+    async def of(self, url: URL) -> str | None:
+        proxy = self._by_scheme.get(url.scheme)
+        if proxy is None or url.host is None:
+            return None
+        # Elsewhere than on Linux this asks the system.
+        is_bypassed = await anyio.to_thread.run_sync(urllib.request.proxy_bypass, url.host)
+        return None if is_bypassed else proxy
 
-        Args:
-            max_bytes: Bytes that the body may inflate to.
 
-        Raises:
-            TransportError: The connection broke.
-            ProtocolError: The encoding is unknown or damaged, or inflates to too much.
-        """
-        inflater = _inflater(self.headers, max_bytes)
-        while chunk := await self._read():
-            if inflater is None:
-                yield chunk
-            else:
-                for piece in inflater.inflate(chunk):
-                    yield piece
-        if inflater is not None:
-            inflater.close()
+class _Connector(aiohttp.TCPConnector):
+    """Tells which connections a request was given, so that they can be cut off."""
 
-    async def read(self, max_bytes: int) -> Reply:
-        """The whole answer.
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        connection = await super().connect(req, traces, timeout)
+        if connection.transport is not None:
+            _given.get().append(connection.transport)
+        return connection
 
-        Raises:
-            TransportError: The connection broke.
-            ProtocolError: It is longer than ``max_bytes``.
-        """
-        body = bytearray()
-        async for chunk in self.chunks(max_bytes):
-            body += chunk
-            if len(body) > max_bytes:
-                msg = f"the answer is longer than {max_bytes} bytes"
-                raise ProtocolError(msg, status=self.status)
-        return Reply(self.status, self.headers, bytes(body))
 
-    async def _read(self) -> bytes:
-        try:
-            chunk = await self._response.content.readany()
-        except _FOREIGN as exc:
-            error = _translated(exc, self._request)
-        else:
-            self._watch.moved(len(chunk))
-            return chunk
-        raise error
+_given: ContextVar[list[asyncio.Transport]] = ContextVar("_given")
 
 
 class Transport:
@@ -181,6 +114,7 @@ class Transport:
         self.download_slots = anyio.Semaphore(settings.max_downloads)
         self._connections = anyio.Semaphore(settings.max_connections)
         self._ssl = ssl_context
+        self._proxies = _Proxies(trust_env=settings.trust_env)
         self._session: aiohttp.ClientSession | None = None
         self._schedule = RetrySchedule(
             attempts=settings.retry_attempts,
@@ -191,18 +125,17 @@ class Transport:
 
     async def __aenter__(self) -> Self:
         # The limit is a semaphore of ours: waiting for a connection is no lack of progress.
-        connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ssl=self._ssl or True
-        )
+        connector = _Connector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ssl=self._ssl or True)
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self.settings.connect_timeout),
+            timeout=aiohttp.ClientTimeout(total=None, connect=self.settings.connect_timeout),
             auto_decompress=False,
-            trust_env=self.settings.trust_env,
             read_bufsize=_READ_BUFFER,
             skip_auto_headers=("Content-Type",),
         )
+        # Or aiohttp would send each GET again at once: beyond the attempts, the delays, the budget.
+        self._session._retry_connection = False  # noqa: SLF001  there is no option for it
         return self
 
     async def __aexit__(
@@ -213,7 +146,7 @@ class Transport:
     ) -> None:
         session, self._session = self._session, None
         if session is not None:
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(_CLOSING_SECONDS, shield=True):
                 await session.close()
 
     async def fetch(self, request: Request, *, body: Body | None = None) -> Reply:
@@ -233,7 +166,6 @@ class Transport:
         body: Body | None = None,
         slots: anyio.Semaphore | None = None,
         recover: Callable[[], Awaitable[T | None]] | None = None,
-        on_try: Callable[[], None] | None = None,
     ) -> T:
         """Send a request, again where that can help; what ``consume`` makes of the answer.
 
@@ -245,7 +177,6 @@ class Transport:
             recover: Asked before a next try when the last one left it in doubt whether the
                 server has the study: something other than None is the result, and nothing is
                 sent again.
-            on_try: Called when a try begins.
 
         Raises:
             APIError: The API refused.
@@ -267,9 +198,8 @@ class Transport:
                 if found is not None:
                     return found
                 tries.in_doubt = False
-            if on_try is not None:
-                on_try()
-            async with contextlib.nullcontext() if slots is None else slots:
+            async with contextlib.nullcontext() if slots is None else slots, self._connections:
+                tries.begin()
                 return await self._attempt(request, consume, body)
 
         result: T = await retrying(one_try)
@@ -278,7 +208,8 @@ class Transport:
 
     async def once(self, request: Request, consume: Callable[[IncomingReply], Awaitable[T]]) -> T:
         """Send a request a single time; arguments and errors as `send`."""
-        return await self._attempt(request, consume, None)
+        async with self._connections:
+            return await self._attempt(request, consume, None)
 
     async def _attempt(
         self,
@@ -286,11 +217,10 @@ class Transport:
         consume: Callable[[IncomingReply], Awaitable[T]],
         body: Body | None,
     ) -> T:
-        async with self._connections:
-            timeout = math.inf if request.is_transfer else self.settings.request_timeout
-            watch = _Watch(self.settings.idle_timeout, timeout)
-            with watch.scope:
-                return await self._exchange(request, consume, body, watch)
+        timeout = math.inf if request.is_transfer else self.settings.request_timeout
+        watch = Watch(self.settings.idle_timeout, timeout)
+        with watch.scope:
+            return await self._exchange(request, consume, body, watch)
         raise self._timed_out(request)
 
     async def _exchange(
@@ -298,58 +228,80 @@ class Transport:
         request: Request,
         consume: Callable[[IncomingReply], Awaitable[T]],
         body: Body | None,
-        watch: _Watch,
+        watch: Watch,
     ) -> T:
         chunks = body.open() if body is not None else None
+        given: list[asyncio.Transport] = []
+        token = _given.set(given)
         started = self.clock.monotonic()
-        response = None
+        reply = None
         try:
-            response = await self._open(request, body, chunks, watch)
-            reply = IncomingReply(response, request, watch)
+            reply = await self._open(request, body, chunks, watch)
             _log(request, reply.status, self.clock.monotonic() - started)
-            if not 200 <= reply.status < 300:  # noqa: PLR2004  the 2xx of RFC 9110
-                raise refusal(await reply.read(_ERROR_BODY_BYTES), request, secret=self._key())
-            return await consume(reply)
+            return await self._receive(reply, request, consume)
         except MilvueError as error:
             error.concerning(route=request.route, study_instance_uid=request.study_instance_uid)
             raise
         finally:
-            if response is not None:
-                # Closed where the body was not read to its end, else given back to the pool.
-                response.release()
+            _given.reset(token)
+            _let_go(reply, given)
             if chunks is not None:
                 chunks.close()
 
     async def _open(
-        self, request: Request, body: Body | None, chunks: OpenBody | None, watch: _Watch
-    ) -> aiohttp.ClientResponse:
+        self, request: Request, body: Body | None, chunks: OpenBody | None, watch: Watch
+    ) -> IncomingReply:
         if self._session is None:
             msg = "the client is not open: use `async with MilvueClient(...)`"
             raise ConfigurationError(msg)
-        headers = dict(request.headers) | {
+        try:
+            # Neither the URL nor the headers nor what aiohttp returns, which shows both, stands in
+            # a variable: what reports errors may print those of every frame.
+            return IncomingReply(
+                await self._session.request(
+                    request.method,
+                    self._url(request),
+                    headers=self._headers(request, body),
+                    data=None if chunks is None else WatchedBody(chunks, watch),
+                    allow_redirects=False,
+                    proxy=await self._proxies.of(self._url(request)),
+                ),
+                request,
+                watch,
+            )
+        except FOREIGN as exc:
+            error = translated(exc, request)
+        # A body that could not be read explains better what happened than the broken connection.
+        raise chunks.error if chunks is not None and chunks.error is not None else error
+
+    async def _receive(
+        self,
+        reply: IncomingReply,
+        request: Request,
+        consume: Callable[[IncomingReply], Awaitable[T]],
+    ) -> T:
+        if not 200 <= reply.status < 300:  # noqa: PLR2004  the 2xx of RFC 9110
+            raise refusal(await reply.read_refusal(_ERROR_BODY_BYTES), request, secret=self._key())
+        try:
+            return await consume(reply)
+        except MilvueError as error:
+            error.status = error.status or reply.status
+            # It was accepted, and not said so in words that can be read.
+            error.in_doubt |= request.submits and not isinstance(error, APIError)
+            raise
+
+    def _key(self) -> str:
+        return self.settings.token.get_secret_value()
+
+    def _headers(self, request: Request, body: Body | None) -> dict[str, str]:
+        length = {} if body is None else {"Content-Length": str(body.length)}
+        return {
+            **dict(request.headers),
+            **length,
             KEY_HEADER: self._key(),
             "Accept-Encoding": "identity",
             "User-Agent": "milvue-async",
         }
-        data = None
-        if body is not None and chunks is not None:
-            headers["Content-Length"] = str(body.length)
-            data = _watched(chunks, watch)
-        try:
-            return await self._session.request(
-                request.method,
-                self._url(request),
-                headers=headers,
-                data=data,
-                allow_redirects=False,
-            )
-        except _FOREIGN as exc:
-            error = _translated(exc, request)
-        # A body that could not be read explains better what happened than the broken connection.
-        raise chunks.error if chunks is not None and chunks.error is not None else error
-
-    def _key(self) -> str:
-        return self.settings.token.get_secret_value()
 
     def _url(self, request: Request) -> URL:
         if request.is_signed:
@@ -365,6 +317,19 @@ class Transport:
         )
 
 
+def _let_go(reply: IncomingReply | None, given: list[asyncio.Transport]) -> None:
+    """Give a connection back whose answer was read to its end; cut any other off.
+
+    Closing it would first send what is left of the body, and wait for ever for a server that does
+    not read.
+    """
+    if reply is None or not reply.is_complete:
+        for connection in given:
+            connection.abort()
+    if reply is not None:
+        reply.release()
+
+
 async def _asked(recover: Callable[[], Awaitable[T | None]]) -> T | None:
     """What the server knows of a study in doubt; while it cannot be asked, the doubt stays."""
     try:
@@ -374,80 +339,6 @@ async def _asked(recover: Callable[[], Awaitable[T | None]]) -> T | None:
         raise
 
 
-async def _watched(chunks: OpenBody, watch: _Watch) -> AsyncIterator[bytes | memoryview]:
-    async for chunk in chunks:
-        yield chunk
-        # aiohttp asks for the next one when this one has left its buffer.
-        watch.moved(len(chunk))
-
-
-def _inflater(headers: dict[str, str], max_bytes: int) -> BoundedInflater | None:
-    encoding = headers.get("content-encoding", "identity").strip().lower()
-    if encoding in {"", "identity"}:
-        return None
-    if encoding in {"gzip", "x-gzip"}:
-        return BoundedInflater(max_bytes)
-    if encoding == "deflate":
-        return BoundedInflater(max_bytes, wbits=15)
-    msg = "the answer has a Content-Encoding that was not asked for"
-    raise ProtocolError(msg)
-
-
 def _log(request: Request, status: int, seconds: float) -> None:
     uid = request.study_instance_uid
     _LOG.debug("%s %s: HTTP %d after %.3f s", request.route, uid, status, seconds)
-
-
-def _translated(exc: Exception, request: Request) -> MilvueError:
-    """The error of this package that an exception of aiohttp's stands for."""
-    error = _map(exc)
-    error.in_doubt = request.submits and not isinstance(exc, _NOT_SENT)
-    return error.concerning(route=request.route, study_instance_uid=request.study_instance_uid)
-
-
-# Nothing of the request left this machine.
-_NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
-_TLS = (
-    aiohttp.ClientConnectorCertificateError,
-    aiohttp.ClientConnectorSSLError,
-    aiohttp.ServerFingerprintMismatch,
-)
-
-
-_Translation = tuple[type[Exception] | tuple[type[Exception], ...], "Callable[[Any], MilvueError]"]
-# The first that fits is taken, so what is derived stands before what it derives from.
-_TRANSLATIONS: tuple[_Translation, ...] = (
-    (_TLS, lambda exc: TransportError(f"TLS failed: {_reason(exc)}", retryable=False)),
-    (aiohttp.ConnectionTimeoutError, lambda _: RequestTimeoutError("could not connect in time")),
-    (TimeoutError, lambda _: RequestTimeoutError("no answer in time")),
-    (
-        aiohttp.ClientConnectorError,
-        lambda exc: TransportError(f"could not connect to {exc.host}:{exc.port}: {_reason(exc)}"),
-    ),
-    (
-        aiohttp.ClientHttpProxyError,
-        lambda exc: TransportError(f"the proxy refused with status {exc.status}", retryable=False),
-    ),
-    # Also what aiohttp raises, with a status no server sent, where the status line is garbage.
-    (aiohttp.ClientResponseError, lambda _: ProtocolError("the answer is not HTTP")),
-    (aiohttp.ClientPayloadError, lambda _: TransportError("the answer broke off")),
-    (
-        (aiohttp.ClientConnectionError, aiohttp.UploadAbortedError, OSError),
-        lambda exc: TransportError(f"the connection broke: {_reason(exc)}"),
-    ),
-)
-
-
-def _map(exc: Exception) -> MilvueError:
-    for kind, build in _TRANSLATIONS:
-        if isinstance(exc, kind):
-            return build(exc)
-    return ProtocolError("the request could not be made, or its answer not be read")
-
-
-def _reason(exc: Exception) -> str:
-    """The operating system's words for it, which name no header and no URL."""
-    inner = getattr(exc, "os_error", None) or getattr(exc, "certificate_error", None) or exc
-    if isinstance(inner, aiohttp.ServerDisconnectedError):
-        return "closed by the server"
-    return getattr(inner, "verify_message", None) or getattr(inner, "strerror", None) or "reset"

@@ -6,24 +6,63 @@ import secrets
 from typing import TYPE_CHECKING
 
 from milvue_async.concurrency import for_each
-from milvue_async.errors import AuthenticationError, NotFoundError
+from milvue_async.errors import APIError, NotFoundError
 from milvue_async.protocol.models import PostDicomWebResponseV3
 from milvue_async.protocol.multipart import StowFraming
 from milvue_async.protocol.replies import parse_signed_urls, parse_store_reply
-from milvue_async.protocol.requests import signed_put_request, status_request, store_request
+from milvue_async.protocol.requests import (
+    EXPIRED_STATUSES,
+    signed_put_request,
+    status_request,
+    store_request,
+)
 from milvue_async.sources import PieceBody
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from milvue_async.protocol.requests import Reply
-    from milvue_async.sources import Instance, Piece, Study
+    from milvue_async.sources import Instance, OpenPieces, Piece, Study
     from milvue_async.transport import IncomingReply, Transport
 
 __all__ = ["post_dicomweb", "post_signed_url"]
 
 _TRIES_OF_SIGNED_URLS = 3
 _MAX_REPLY_BYTES = 1 << 24
+
+
+class _StowBody:
+    """The body of a STOW request.
+
+    Args:
+        framing: What stands around the files.
+        files: Each as its pieces.
+        on_try: Called before the first byte of each try, when its slot is held; what it raises
+            ends the request.
+    """
+
+    def __init__(
+        self,
+        framing: StowFraming,
+        files: list[tuple[Piece, ...]],
+        on_try: Callable[[], None] | None,
+    ) -> None:
+        pieces: list[Piece] = []
+        for index, file in enumerate(files):
+            pieces += (framing.head(index), *file)
+        self._body = PieceBody((*pieces, framing.tail))
+        self._on_try = on_try
+
+    @property
+    def length(self) -> int:
+        """Bytes in all."""
+        return self._body.length
+
+    def open(self) -> OpenPieces:
+        """Begin anew, from the first byte."""
+        if self._on_try is not None:
+            self._on_try()
+        return self._body.open()
 
 
 async def post_dicomweb(
@@ -41,7 +80,8 @@ async def post_dicomweb(
         transport: The connection.
         study: Checked.
         parameters: As for `requests.store_request`.
-        on_try: Called when an upload begins, the first and each further one.
+        on_try: Called when bytes are about to move, for the first time and for each further
+            one; what it raises ends the upload.
 
     Raises:
         MilvueError: The API refused, or the network failed; ``in_doubt`` says whether the study
@@ -53,6 +93,7 @@ async def post_dicomweb(
         framing.content_type,
         accept=transport.settings.store_accept,
         parameters=parameters,
+        sop_instance_uids=tuple(item.header.sop_instance_uid for item in study.instances),
     )
 
     async def consume(reply: IncomingReply) -> PostDicomWebResponseV3:
@@ -64,10 +105,9 @@ async def post_dicomweb(
     return await transport.send(
         request,
         consume,
-        body=_stow_body(framing, [instance.whole for instance in study.instances]),
+        body=_StowBody(framing, [instance.whole for instance in study.instances], on_try),
         slots=transport.upload_slots,
         recover=recover,
-        on_try=on_try,
     )
 
 
@@ -79,7 +119,8 @@ async def post_signed_url(
 ) -> PostDicomWebResponseV3:
     """Announce the instances without their pixels, then put each whole file to its URL.
 
-    How long a URL lives is not documented: where one is refused with 403, all are asked for anew.
+    How long a URL lives is not documented: where one is refused, as expired ones are, all are
+    asked for anew.
 
     Arguments as `post_dicomweb`.
 
@@ -90,8 +131,8 @@ async def post_signed_url(
         urls = await _ask_for_urls(transport, study, parameters, on_try)
         try:
             await _put_all(transport, study, urls)
-        except AuthenticationError:
-            if not remaining:
+        except APIError as error:
+            if not (remaining and error.status in EXPIRED_STATUSES):
                 raise
         else:
             break
@@ -116,9 +157,8 @@ async def _ask_for_urls(
     async def consume(reply: IncomingReply) -> Mapping[str, str]:
         return parse_signed_urls(await reply.read(_MAX_REPLY_BYTES), request, uids)
 
-    body = _stow_body(framing, [instance.pixel_less for instance in study.instances])
-    slots = transport.upload_slots
-    return await transport.send(request, consume, body=body, slots=slots, on_try=on_try)
+    body = _StowBody(framing, [instance.pixel_less for instance in study.instances], on_try)
+    return await transport.send(request, consume, body=body, slots=transport.upload_slots)
 
 
 async def _put_all(transport: Transport, study: Study, urls: Mapping[str, str]) -> None:
@@ -135,13 +175,6 @@ async def _put_all(transport: Transport, study: Study, urls: Mapping[str, str]) 
         await transport.send(request, consume, body=body, slots=slots)
 
     await for_each(put, study.instances)
-
-
-def _stow_body(framing: StowFraming, files: list[tuple[Piece, ...]]) -> PieceBody:
-    pieces: list[Piece] = []
-    for index, file in enumerate(files):
-        pieces += (framing.head(index), *file)
-    return PieceBody((*pieces, framing.tail))
 
 
 async def _known(transport: Transport, study_instance_uid: str) -> PostDicomWebResponseV3 | None:

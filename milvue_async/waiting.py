@@ -50,6 +50,7 @@ async def poll(
     *,
     schedule: PollSchedule,
     clock: Clock,
+    last_answer_seconds: float = _LAST_ANSWER_SECONDS,
 ) -> T | None:
     """Ask until the answer is final.
 
@@ -58,6 +59,8 @@ async def poll(
         is_pending: Whether an answer means "not yet".
         schedule: Delays between questions, and the deadline.
         clock: Time and chance.
+        last_answer_seconds: Seconds beyond the deadline after which even a question that is being
+            answered is given up.
 
     Returns:
         The final answer, or None where there was none before the deadline.
@@ -70,7 +73,7 @@ async def poll(
         retry=retry_if_result(is_pending),
         retry_error_callback=lambda _: None,
     )
-    with anyio.move_on_after(schedule.timeout + _LAST_ANSWER_SECONDS):
+    with anyio.move_on_after(schedule.timeout + last_answer_seconds):
         answer: T | None = await asking(ask)
         return answer
     return None

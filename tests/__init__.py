@@ -1,0 +1,1 @@
+"""Tests: behaviour through public surfaces, against real servers on free ports."""

@@ -57,16 +57,17 @@ async def discover(
     """Read the headers of every file below a folder, whatever the names.
 
     Args:
-        folder: Where to look; symbolic links to folders are not followed.
+        folder: Where to look; symbolic links to folders are not followed. A folder below it that
+            cannot be listed is set aside.
         excluded: Folders below it to leave out, such as the one for results.
         on_files: Told how many more files were read.
 
     Raises:
-        ConfigurationError: It is no folder, or cannot be listed.
+        ConfigurationError: It is no folder, is excluded itself, or cannot be listed.
     """
-    paths = await anyio.to_thread.run_sync(_files, folder, [path.resolve() for path in excluded])
-    instances: dict[str, dict[str, Instance]] = {}
     set_aside: list[SetAside] = []
+    paths = await anyio.to_thread.run_sync(_files, folder, tuple(excluded), set_aside)
+    instances: dict[str, dict[str, Instance]] = {}
     for start in range(0, len(paths), _FILES_AT_ONCE):
         some = paths[start : start + _FILES_AT_ONCE]
         await anyio.to_thread.run_sync(_read, some, instances, set_aside)
@@ -76,21 +77,26 @@ async def discover(
     return Discovery(studies, set_aside)
 
 
-def _files(folder: Path, excluded: list[Path]) -> list[Path]:
+def _files(folder: Path, excluded: tuple[Path, ...], set_aside: list[SetAside]) -> list[Path]:
     if not folder.is_dir():
         raise ConfigurationError(f"{folder} is no folder")
-    return sorted(_walk(folder, excluded))
+    left_out = {path.resolve() for path in excluded}
+    if folder.resolve() in left_out:
+        raise ConfigurationError(f"{folder} cannot hold its own results: give another folder")
+    return sorted(_walk(folder, left_out, set_aside))
 
 
-def _walk(folder: Path, excluded: list[Path]) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
+def _walk(folder: Path, left_out: set[Path], set_aside: list[SetAside]) -> Iterator[Path]:
+    def note(error: OSError) -> None:
+        reason = f"cannot be listed ({error.strerror})"
+        if Path(error.filename) == folder:
+            raise ConfigurationError(f"{folder} {reason}") from None
+        set_aside.append(SetAside(Path(error.filename), reason))
+
+    for parent, folders, names in os.walk(folder, onerror=note):
         here = Path(parent)
-        folders[:] = [name for name in folders if (here / name).resolve() not in excluded]
+        folders[:] = [name for name in folders if (here / name).resolve() not in left_out]
         yield from (here / name for name in names)
-
-
-def _refuse(error: OSError) -> None:
-    raise ConfigurationError(f"{error.filename} cannot be listed ({error.strerror})") from None
 
 
 def _read(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from milvue_async.errors import ConfigurationError
 from milvue_async.files import make_private_folder, write_private_file
+from milvue_async.protocol.uids import is_uid
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +38,7 @@ _SUMMARY_COLUMNS = (
     "error",
 )
 # A spreadsheet would run a cell that begins so.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def manifest_entry(outcome: StudyOutcome) -> dict[str, Any]:
@@ -59,33 +60,38 @@ def manifest_entry(outcome: StudyOutcome) -> dict[str, Any]:
 def read_manifest(output: Path) -> dict[str, dict[str, Any]]:
     """The last line of each study in a manifest, by StudyInstanceUID; blocking.
 
-    A last line that a kill cut short does not count.
+    A line that a kill cut short does not count, nor one that is none of ours.
 
     Raises:
         ConfigurationError: The manifest is there and cannot be read.
     """
     try:
-        lines = (output / MANIFEST).read_text(encoding="utf-8").splitlines()
+        lines = (output / MANIFEST).read_bytes().split(b"\n")
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError):
-        lines = None
-    if lines is None:
-        raise ConfigurationError(f"{output / MANIFEST} cannot be read")
-    entries = (_entry(line) for line in lines)
-    return {entry["StudyInstanceUID"]: entry for entry in entries if entry is not None}
+    except OSError as error:
+        reason = error.strerror
+    else:
+        entries = (_entry(line) for line in lines)
+        return {entry["StudyInstanceUID"]: entry for entry in entries if entry is not None}
+    raise ConfigurationError(f"{output / MANIFEST} cannot be read ({reason})")
 
 
-def _entry(line: str) -> dict[str, Any] | None:
+def _entry(line: bytes) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) and entry.get("StudyInstanceUID") else None
+    if not isinstance(entry, dict) or not isinstance(entry.get("results"), dict):
+        return None
+    is_ours = is_uid(entry.get("StudyInstanceUID")) and isinstance(entry.get("outcome"), str)
+    return entry if is_ours else None
 
 
 class Manifest:
     """``manifest.jsonl`` of a results folder, appended to as studies end; every method blocks.
+
+    A study that ends again in a later run has two lines while that run lasts; the last counts.
 
     Args:
         output: The results folder; made where it is missing.
@@ -101,11 +107,11 @@ class Manifest:
         self._output = make_private_folder(output)
         self.is_resumed = (output / MANIFEST).exists()
         self._entries = read_manifest(output)
+        if self.is_resumed:
+            # Without the line that a kill cut short: the next one would be lost with it.
+            self._rewrite()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
         self._descriptor = os.open(output / MANIFEST, flags, 0o600)
-        if self.is_resumed:
-            # After a line that a kill cut short, the next begins on its own.
-            os.write(self._descriptor, b"\n")
 
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
@@ -120,16 +126,21 @@ class Manifest:
         """
         entry = manifest_entry(outcome)
         self._entries[outcome.study_instance_uid] = entry
-        line = json.dumps(entry, ensure_ascii=False) + "\n"
-        os.write(self._descriptor, line.encode())
+        line = memoryview(_line(entry))
+        while line:
+            line = line[os.write(self._descriptor, line) :]
         os.fsync(self._descriptor)
 
     def write_summary(self, set_aside: Iterable[SetAside]) -> None:
-        """Write ``summary.csv`` and, of files that were not sent, ``set_aside.csv``.
+        """Write what a run leaves when it ends: nothing is appended after that.
+
+        ``manifest.jsonl`` with one line a study, ``summary.csv`` and, of files that were not
+        sent, ``set_aside.csv``.
 
         Raises:
             OSError: They cannot be written.
         """
+        self._rewrite()
         rows = ([entry.get(name) for name in _SUMMARY_COLUMNS] for entry in self._entries.values())
         self._write_table(SUMMARY, _SUMMARY_COLUMNS, rows)
         files = ([str(file.path), file.reason] for file in set_aside)
@@ -141,6 +152,10 @@ class Manifest:
     def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
+    def _rewrite(self) -> None:
+        lines = b"".join(_line(entry) for entry in self._entries.values())
+        write_private_file(self._output / MANIFEST, lines)
+
     def _write_table(
         self, name: str, columns: tuple[str, ...], rows: Iterable[Sequence[object]]
     ) -> None:
@@ -149,6 +164,11 @@ class Manifest:
         table.writerow(columns)
         table.writerows([_cell(value) for value in row] for row in rows)
         write_private_file(self._output / name, text.getvalue().encode("utf-8", "replace"))
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    # A file name may have bytes that are no text.
+    return json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 def _cell(value: object) -> object:

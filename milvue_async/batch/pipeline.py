@@ -80,6 +80,7 @@ async def process_directory(
         OSError: ``output`` cannot be written.
     """
     folder, output = Path(folder), Path(output)
+    commands = (commands,) if isinstance(commands, str) else tuple(commands)
     found = await discover(folder, excluded=[output])
     with await anyio.to_thread.run_sync(Manifest, output) as manifest:
         done = {uid for uid, entry in manifest.entries.items() if _is_done(entry, commands)}
@@ -108,6 +109,5 @@ async def process_directory(
 
 
 def _is_done(entry: dict[str, Any], commands: Iterable[str]) -> bool:
-    results = entry.get("results") or {}
-    is_complete = all(command in results for command in commands)
-    return entry.get("outcome") in {"done", "empty"} and is_complete
+    is_complete = all(command in entry["results"] for command in commands)
+    return entry["outcome"] in {"done", "empty"} and is_complete

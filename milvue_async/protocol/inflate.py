@@ -84,6 +84,8 @@ class BoundedInflater:
         source = self._tail or self._next_input()
         if self._stream.eof:
             source = self._begin_member(source)
+            if not source:
+                return b""
         # One byte more than is allowed shows that there is more than is allowed.
         limit = min(_MAX_PIECE, self._max_bytes - self._produced + 1)
         try:
@@ -105,6 +107,7 @@ class BoundedInflater:
         """Start on what follows a finished stream; returns it without its padding."""
         if self._wbits < _GZIP_WBITS:
             self._refuse("is followed by something else")
+        self._tail = b""
         rest = source.lstrip(b"\0")
         if rest:
             self._stream = zlib.decompressobj(self._wbits)

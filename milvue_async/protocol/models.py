@@ -189,9 +189,9 @@ class Schema(BaseModel):
         Raises:
             KeyError: The answer has no such field.
         """
-        if name in type(self).model_fields or name in (self.model_extra or {}):
+        if name in type(self).model_fields:
             return getattr(self, name)
-        raise KeyError(name)
+        return (self.model_extra or {})[name]
 
     def to_json(self) -> str:
         """The JSON as the server sent it: fields it left out stay out, unknown ones stay in."""

@@ -302,7 +302,7 @@ class MultipartDecoder:
             raise ProtocolError(msg)
         if end < 0:
             return pos + len(header) - before
-        if self._delimiter_line.search(header, 0, end + 2):
+        if self._delimiter_line.search(header, 0, end):
             msg = f"a multipart boundary stands inside the headers of part {self._parts}"
             raise ProtocolError(msg)
         events.append(PartBegin(self._parse_headers(bytes(header[:end]))))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "EXPIRED_STATUSES",
     "Reply",
     "Request",
     "interesting_request",
@@ -37,6 +38,9 @@ SMARTXPERT_ROUTE = "GET /v3/smartxpert/{study_instance_uid}"
 INTERESTING_ROUTE = "POST /v3/interesting/{study_instance_uid}"
 SIGNED_PUT_ROUTE = "PUT signed URL"
 SIGNED_GET_ROUTE = "GET signed URL"
+# What object storage answers to a signed URL that is expired or was used up: S3 and Azure 403,
+# Google 400, and some 401, 404 or 410.
+EXPIRED_STATUSES = frozenset({400, 401, 403, 404, 410})
 
 _JSON = "application/json"
 _STORE_PARAMETERS = {
@@ -73,6 +77,7 @@ class Request:
         is_signed: Whether ``target`` is a signed URL.
         submits: Whether the server may start work that is paid for.
         is_transfer: Whether it moves images, and so has no deadline while bytes flow.
+        sop_instance_uids: SOPInstanceUIDs of the instances that it is to have stored.
     """
 
     method: str
@@ -84,6 +89,7 @@ class Request:
     is_signed: bool = False
     submits: bool = False
     is_transfer: bool = False
+    sop_instance_uids: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ def store_request(
     accept: str = _JSON,
     signed_url: bool = False,
     parameters: Mapping[str, object] | None = None,
+    sop_instance_uids: tuple[str, ...] = (),
 ) -> Request:
     """``POST /v3/studies`` (STOW-RS, PS3.18 section 10.5).
 
@@ -117,6 +124,7 @@ def store_request(
         accept: What the server is asked to answer with.
         signed_url: Ask for URLs to put the instances to; the body's images are then empty.
         parameters: ``organization_id``, ``site_id``, ``analysis_id``; None leaves one out.
+        sop_instance_uids: Of the instances in the body, which the answer is held against.
 
     Raises:
         ConfigurationError: A parameter that the route does not have.
@@ -133,6 +141,7 @@ def store_request(
         # Pixel-less copies start no prediction; the images that follow do.
         submits=not signed_url,
         is_transfer=True,
+        sop_instance_uids=sop_instance_uids,
     )
 
 
@@ -273,7 +282,7 @@ def _signed_url_problem(url: str, api_url: str) -> str | None:
         return "cannot be read"
     if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
         return "is not an http(s) URL"
-    if parts.scheme == "http" and api_url.startswith("https:"):
+    if parts.scheme == "http" and urlsplit(api_url).scheme == "https":
         return "is not encrypted, though the API is"
     if parts.username is not None or parts.password is not None:
         return "carries a user name"

@@ -127,8 +127,10 @@ class ResultDecoder:
         self._multipart: MultipartDecoder | None = None
         self._content: _Content | None = None
         self._has_begun = False
+        self._has_known = False
+        self._has_unknown = False
         content_type = headers.get("content-type", "")
-        if is_signed and content_type.lower() in _OPAQUE:
+        if is_signed and content_type.partition(";")[0].strip().lower() in _OPAQUE:
             self._content = _Content(PartKind.DICOM, max_result_bytes)
             return
         media_type = parse_media_type(content_type)
@@ -152,8 +154,7 @@ class ResultDecoder:
             return
         for event in self._multipart.feed(data):
             if isinstance(event, PartBegin):
-                self._content = _Content(part_kind(event.headers), self._max_result_bytes)
-                yield from self._content.begin()
+                yield from self._begin_part(part_kind(event.headers))
             elif isinstance(event, PartData):
                 yield from self._feed_content(event.data)
             elif isinstance(event, PartEnd):
@@ -163,13 +164,22 @@ class ResultDecoder:
         """The events of the end of the body.
 
         Raises:
-            ProtocolError: The body ended before its framing did.
+            ProtocolError: The body ended before its framing did, or has nothing but parts of a
+                kind that is not known: whatever they say, it is not that the result is empty.
         """
         if self._multipart is not None:
             self._multipart.close()
+            if self._has_unknown and not self._has_known:
+                raise ProtocolError("the answer has neither DICOM nor a status in it")
         else:
             yield from self._begin_body()
             yield from self._end_content()
+
+    def _begin_part(self, kind: PartKind) -> Iterator[ResultEvent]:
+        self._has_unknown = self._has_unknown or kind is PartKind.OTHER
+        self._has_known = self._has_known or kind is not PartKind.OTHER
+        self._content = _Content(kind, self._max_result_bytes)
+        yield from self._content.begin()
 
     def _begin_body(self) -> Iterator[ResultEvent]:
         if not self._has_begun and self._content is not None:

@@ -1,0 +1,1 @@
+"""Tests of the protocol: pure, and so without servers."""
