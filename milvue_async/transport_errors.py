@@ -103,7 +103,12 @@ _TRANSLATIONS: tuple[_Translation, ...] = (
     ),
     (aiohttp.ClientPayloadError, lambda _: TransportError("the answer broke off")),
     (
-        (aiohttp.ClientConnectionError, aiohttp.UploadAbortedError, OSError),
+        (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError),
+        lambda _: ProtocolError("the request could not be made"),
+    ),
+    # Whatever else a release of aiohttp may raise while it sends.
+    (
+        (aiohttp.ClientError, OSError),
         lambda exc: TransportError(f"the connection broke: {_reason(exc)}"),
     ),
 )

@@ -302,7 +302,8 @@ class MultipartDecoder:
             raise ProtocolError(msg)
         if end < 0:
             return pos + len(header) - before
-        if self._delimiter_line.search(header, 0, end):
+        # With the CRLF of the last header, so that its end is not taken for the chunk's.
+        if self._delimiter_line.search(header, 0, end + 2):
             msg = f"a multipart boundary stands inside the headers of part {self._parts}"
             raise ProtocolError(msg)
         events.append(PartBegin(self._parse_headers(bytes(header[:end]))))

@@ -21,31 +21,26 @@ _HEADER = rb"([\w!#$%&'*+\-.^`|~]+):((?:[\t\x20-\x7e\x80-\xff]|\r\n[ \t])*)\r\n"
 
 def reference_parse(body: bytes, boundary: str) -> Parts | None:
     """The parts of a whole body, or None where it is malformed or truncated."""
-    delimiter = rb"\r\n--" + re.escape(boundary.encode()) + rb"(--|[ \t]{0,256}\r\n|[ \t]{257})"
+    delimiter = rb"\r\n--" + re.escape(boundary.encode()) + rb"(--|[ \t]{0,256}(?=\r\n)|[ \t]{257})"
     _preamble, *pieces = re.split(delimiter, b"\r\n" + body)
+    endings, between = pieces[0::2], pieces[1::2]
     parts: Parts = []
-    for ending, part in zip(pieces[0::2], ["", *pieces[1::2]], strict=False):
-        if part != "":
-            parsed = _reference_part(b"\r\n" + bytes(part))
-            if parsed is None:
-                return None
-            parts.append(parsed)
+    for ending, part in zip(endings, between, strict=True):
         if ending == b"--":
             return parts
-        if not ending.endswith(b"\r\n"):
+        parsed = _reference_part(part)
+        if len(ending) > 256 or parsed is None:
             return None
+        parts.append(parsed)
     return None
 
 
 def _reference_part(part: bytes) -> tuple[dict[str, str], bytes] | None:
     # The CRLF of the blank line may be the one that begins the next delimiter.
     block, blank_line, content = part.partition(b"\r\n\r\n")
-    if not blank_line and not part.endswith(b"\r\n"):
-        return None
-    block = (block if blank_line else part[:-2])[2:] + b"\r\n"
-    if block == b"\r\n":
-        return {}, content
-    if not re.fullmatch(rb"(?:%b)+" % _HEADER, block):
+    if blank_line:
+        block += b"\r\n"
+    if not re.fullmatch(rb"\r\n(?:%b)*" % _HEADER, block):
         return None
     headers: dict[str, str] = {}
     for name, raw in re.findall(_HEADER, block):
@@ -83,6 +78,10 @@ class Collector:
                 case MultipartEnd():
                     self.ended = True
 
+    def feed_all(self, chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            self.feed(chunk)
+
     def close(self) -> Parts:
         self.decoder.close()
         assert self.ended
@@ -92,8 +91,7 @@ class Collector:
 def decode(chunks: list[bytes], boundary: str) -> Parts:
     """The parts of a body that comes in these chunks, by the decoder."""
     collector = Collector(MultipartDecoder(boundary))
-    for chunk in chunks:
-        collector.feed(chunk)
+    collector.feed_all(chunks)
     return collector.close()
 
 

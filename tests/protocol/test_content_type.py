@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milvue_async.errors import ProtocolError
@@ -63,6 +63,7 @@ def test_a_boundary_is_taken_as_quoted_or_not(written: str, boundary: str) -> No
 printable = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=70)
 
 
+@settings(deadline=None)
 @given(printable)
 def test_any_printable_boundary_survives_quoting(boundary: str) -> None:
     quoted = boundary.replace("\\", "\\\\").replace('"', '\\"')
@@ -89,6 +90,7 @@ def test_what_has_no_type_and_subtype_is_refused(value: str) -> None:
         'multipart/related; boundary=""',
         'multipart/related; boundary="b',
         'multipart/related; boundary="b"c',
+        'multipart/related; start="<a; boundary=b',
         "multipart/related; boundary=a b",
         "multipart/related; boundary=b, application/json",
         'multipart/related; boundary="a\tb"',
@@ -102,6 +104,7 @@ def test_a_content_type_without_a_usable_boundary_is_refused(value: str) -> None
         multipart_boundary(parse_media_type(value))
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from(';"\\= \tab/,\r\n\0\xe9'), max_size=40))
 def test_no_parameters_however_broken_hide_the_type(rest: str) -> None:
     media_type = parse_media_type(f"application/json;{rest}")

@@ -73,9 +73,12 @@ def test_an_empty_result_is_a_closing_boundary_alone(boundary: str, ending: str)
 
 @pytest.mark.parametrize("padding", [b" ", b"\t \t", b" " * 256])
 def test_blanks_may_follow_a_boundary(padding: bytes) -> None:
-    body = PART.replace(b"bound", b"bound" + padding) + b"abc" + END
+    body = PART + b"abc\r\n" + PART.replace(b"bound", b"bound" + padding) + b"xyz" + END
+    parts = [(DICOM, b"abc"), (DICOM, b"xyz")]
 
-    assert decode_both_ways(body) == [(DICOM, b"abc")]
+    assert decode_both_ways(body) == parts
+    for cut in range(len(body)):
+        assert decode([body[:cut], body[cut:]], "bound") == parts
 
 
 def test_endless_blanks_after_a_boundary_are_refused() -> None:
@@ -118,6 +121,7 @@ def test_a_multipart_inside_a_part_is_content() -> None:
         pytest.param(b"A: 1: 2\r\n", {"a": "1: 2"}, id="colon in the value"),
         pytest.param(b"A: b\r\n c\r\n\t d\r\n", {"a": "b c d"}, id="folded"),
         pytest.param(b"A: 1\r\nB: 2\r\na: 3\r\n", {"a": "1, 3", "b": "2"}, id="repeated"),
+        pytest.param(b"--boundX: y\r\n", {"--boundx": "y"}, id="name like a boundary"),
         pytest.param(b"A: \xe9\r\n", {"a": "\xe9"}, id="Latin-1"),
     ],
 )
@@ -160,20 +164,24 @@ def test_a_boundary_that_would_make_a_header_name_still_ends_the_headers() -> No
     assert "inside the headers" in str(error)
 
 
+def test_a_header_that_only_begins_like_a_boundary_is_a_header() -> None:
+    body = b"--a:b\r\n--a:b-\r\n\r\nabc\r\n--a:b--"
+
+    assert decode_both_ways(body, "a:b") == [({"--a": "b-"}, b"abc")]
+
+
 @pytest.mark.parametrize("size", [1, 3, 100, 1024, 5000])
 def test_headers_are_taken_up_to_their_cap_and_refused_beyond(size: int) -> None:
     block = b"A:" + b"x" * size
     body = b"--bound\r\n" + block + b"\r\n\r\nabc" + END
     for chunks in ([body], bytewise(body)):
         fitting = Collector(MultipartDecoder("bound", max_header_bytes=len(block)))
-        for chunk in chunks:
-            fitting.feed(chunk)
+        fitting.feed_all(chunks)
         assert fitting.close() == [({"a": "x" * size}, b"abc")]
 
         tight = Collector(MultipartDecoder("bound", max_header_bytes=len(block) - 1))
         with pytest.raises(ProtocolError, match=f"exceed {len(block) - 1} bytes"):
-            for chunk in chunks:
-                tight.feed(chunk)
+            tight.feed_all(chunks)
 
 
 def test_headers_without_an_end_are_refused_at_the_cap() -> None:
@@ -329,7 +337,7 @@ def test_the_framing_is_what_a_stow_server_expects() -> None:
     assert framing.head(0) == b"--bound\r\nContent-Type: application/dicom\r\n\r\n"
     assert framing.head(1) == b"\r\n--bound\r\nContent-Type: application/dicom\r\n\r\n"
     assert framing.tail == b"\r\n--bound--\r\n"
-    assert framing.content_length([3, 0]) == len(framing.head(0) + framing.head(1)) + 3 + 14
+    assert framing.content_length([3, 0]) == 44 + 3 + 46 + 0 + 13
 
 
 def test_a_framing_without_instances_decodes_to_none() -> None:
