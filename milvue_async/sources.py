@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,8 +30,8 @@ __all__ = ["Instance", "InstanceSource", "PieceBody", "Study", "StudySource", "l
 InstanceSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | dicom.Dataset
 StudySource: TypeAlias = "InstanceSource | Iterable[InstanceSource] | Study"
 
-_CACHED_CHUNK = 1 << 18
-_THREAD_CHUNK = 1 << 20
+# Bytes read at once. Larger ones gain little, and each upload holds two of them.
+_CHUNK = 1 << 18
 _NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 # The read would block, or this file system cannot tell.
 _NOT_CACHED = frozenset({errno.EAGAIN, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
@@ -160,20 +161,20 @@ def load_instance(source: InstanceSource, number: int = 1) -> Instance:
 
 
 def _load_file(name: str, path: Path) -> Instance:
-    stat = path.stat()
-    if path.is_dir():
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
         msg = f"{name} is a folder: give the files in it"
         raise InvalidStudyError(msg, source=name)
     scanned = dicom.scan_instance(path)
 
     def run(offset: int, length: int) -> FileRange:
-        return FileRange(path, stat.st_size, stat.st_mtime_ns, offset, length)
+        return FileRange(path, status.st_size, status.st_mtime_ns, offset, length)
 
     return Instance(
         name=name,
         header=scanned.header,
-        size=stat.st_size,
-        whole=(run(0, stat.st_size),),
+        size=status.st_size,
+        whole=(run(0, status.st_size),),
         pixel_less=tuple(
             piece if isinstance(piece, bytes) else run(piece.offset, piece.length)
             for piece in scanned.pixel_less
@@ -231,7 +232,7 @@ def pieces_length(piece: Piece) -> int:
 
 
 class OpenPieces:
-    """The chunks of one try's body, at most 1 MiB each.
+    """The chunks of one try's body, at most 256 KiB each.
 
     Attributes:
         error: Why it could not be read to its end; the connection's own error says less.
@@ -279,7 +280,7 @@ async def _begin(piece: Piece) -> Iterator[memoryview] | _OpenFile:
     if isinstance(piece, FileRange):
         return await anyio.to_thread.run_sync(_OpenFile, piece)
     view = memoryview(piece)
-    return (view[at : at + _CACHED_CHUNK] for at in range(0, len(view), _CACHED_CHUNK))
+    return (view[at : at + _CHUNK] for at in range(0, len(view), _CHUNK))
 
 
 async def _advance(current: Iterator[memoryview] | _OpenFile) -> bytes | memoryview:
@@ -305,8 +306,8 @@ class _OpenFile:
         except OSError as error:
             reason = f"cannot be read ({error.strerror})"
         else:
-            stat = os.fstat(self._descriptor)
-            if (stat.st_size, stat.st_mtime_ns) == (piece.size, piece.mtime_ns):
+            status = os.fstat(self._descriptor)
+            if (status.st_size, status.st_mtime_ns) == (piece.size, piece.mtime_ns):
                 return
             self.close()
             reason = "changed after it was checked"
@@ -338,14 +339,14 @@ class _OpenFile:
         Raises:
             InvalidStudyError: The file broke or shrank meanwhile.
         """
-        left = self._end - self._offset
-        if left == 0:
+        size = min(self._end - self._offset, _CHUNK)
+        if size == 0:
             return b""
-        chunk = self._read_cached(min(left, _CACHED_CHUNK))
+        chunk: bytes | memoryview | None = self._read_cached(size)
         if chunk is None:
-            size = min(left, _THREAD_CHUNK)
-            chunk = memoryview(await anyio.to_thread.run_sync(self._read_blocking, size))
+            chunk = await anyio.to_thread.run_sync(self._read_blocking, size)
         else:
+            # As above: a body that never waits would not let aiohttp see an early refusal.
             await anyio.lowlevel.checkpoint()
         if not chunk:
             raise self._refused("became shorter while it was being sent")

@@ -72,10 +72,10 @@ def _refused_by_proxy(exc: aiohttp.ClientHttpProxyError) -> TransportError:
 def _reason(exc: Any) -> str:
     """What went wrong, in words that name no header and no URL."""
     inner = getattr(exc, "os_error", None) or getattr(exc, "certificate_error", None) or exc
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        return inner.verify_message
     if isinstance(inner, ssl.SSLError):
-        return inner.reason or "handshake"
+        # OpenSSL's words, which an error of other making lacks.
+        said = getattr(inner, "verify_message", None) or getattr(inner, "reason", None)
+        return said or "handshake"
     if isinstance(inner, socket.gaierror):
         return inner.strerror or "name look-up"
     if isinstance(inner, aiohttp.ServerDisconnectedError):
