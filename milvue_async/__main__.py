@@ -13,7 +13,8 @@ def main() -> None:
         missing = error.name
     else:
         sys.exit(run(sys.argv[1:]))
-    sys.exit(f"milvue-async: {missing} is not installed: pip install 'milvue-async[all]'")
+    sys.stderr.write(f"milvue-async: {missing} is not installed: pip install 'milvue-async[all]'\n")
+    sys.exit(2)
 
 
 if __name__ == "__main__":
