@@ -53,6 +53,10 @@ class Held(Protocol[T_co]):
     """A result that is whole and has no name yet."""
 
     @property
+    def study_instance_uid(self) -> str:
+        """StudyInstanceUID (0020,000D), validated."""
+
+    @property
     def sop_instance_uid(self) -> str:
         """SOPInstanceUID (0008,0018), validated."""
 
@@ -106,10 +110,15 @@ class Retrieved(Generic[T]):
 @dataclass(frozen=True, slots=True)
 class _DatasetHeld:
     dataset: dicom.Dataset
+    header: dicom.InstanceHeader
+
+    @property
+    def study_instance_uid(self) -> str:
+        return self.header.study_instance_uid
 
     @property
     def sop_instance_uid(self) -> str:
-        return str(self.dataset.SOPInstanceUID)
+        return self.header.sop_instance_uid
 
     def publish(self) -> dicom.Dataset:
         return self.dataset
@@ -129,7 +138,7 @@ class _DatasetIncoming:
         self._content += data
 
     async def finish(self) -> _DatasetHeld:
-        return _DatasetHeld(await _checked(_read_dataset, bytes(self._content)))
+        return await _checked(_read_dataset, bytes(self._content))
 
     def discard(self) -> None:
         """Memory frees itself."""
@@ -146,7 +155,15 @@ class DatasetStore:
 @dataclass(frozen=True, slots=True)
 class _FileHeld:
     partial: PartialFile
-    sop_instance_uid: str
+    header: dicom.InstanceHeader
+
+    @property
+    def study_instance_uid(self) -> str:
+        return self.header.study_instance_uid
+
+    @property
+    def sop_instance_uid(self) -> str:
+        return self.header.sop_instance_uid
 
     def publish(self) -> Path:
         return self.partial.publish(f"{self.sop_instance_uid}.dcm")
@@ -173,7 +190,7 @@ class _FileIncoming:
     async def finish(self) -> _FileHeld:
         await self._flush()
         header = await _checked(_finish_file, self._partial)
-        return _FileHeld(self._partial, header.sop_instance_uid)
+        return _FileHeld(self._partial, header)
 
     def discard(self) -> None:
         self._partial.discard()
@@ -206,9 +223,9 @@ def _finish_file(partial: PartialFile) -> dicom.InstanceHeader:
     return dicom.read_header(partial.path)
 
 
-def _read_dataset(content: bytes) -> dicom.Dataset:
-    dicom.read_header(content)
-    return dicom.read_dataset(content)
+def _read_dataset(content: bytes) -> _DatasetHeld:
+    header = dicom.read_header(content)
+    return _DatasetHeld(dicom.read_dataset(content), header)
 
 
 async def _checked(read: Callable[[T], T_co], source: T) -> T_co:
@@ -314,7 +331,10 @@ class _Reception(Generic[T]):
             if isinstance(event, ResultData):
                 await self._current.write(event.data)
             else:
-                self._held.append(await self._current.finish())
+                held = await self._current.finish()
+                if held.study_instance_uid != self._request.study_instance_uid:
+                    raise ProtocolError("a result belongs to another study")
+                self._held.append(held)
                 self._current = None
 
 
@@ -364,10 +384,9 @@ async def _get_all(
 
 
 async def _publish(held: list[Held[T]], request: Request) -> list[T]:
-    uids = [result.sop_instance_uid for result in held]
     is_whole = False
     try:
-        if len(set(uids)) < len(uids):
+        if len({result.sop_instance_uid for result in held}) < len(held):
             raise ProtocolError("two results have the same SOPInstanceUID").concerning(
                 route=request.route, study_instance_uid=request.study_instance_uid
             )

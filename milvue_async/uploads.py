@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from milvue_async.concurrency import for_each
 from milvue_async.errors import APIError, NotFoundError
-from milvue_async.protocol.models import PostDicomWebResponseV3
+from milvue_async.protocol.models import PostDicomWebResponseV3, StudyStatus
 from milvue_async.protocol.multipart import StowFraming
-from milvue_async.protocol.replies import parse_signed_urls, parse_store_reply
+from milvue_async.protocol.replies import parse_of_study, parse_signed_urls, parse_store_reply
 from milvue_async.protocol.requests import (
     EXPIRED_STATUSES,
     signed_put_request,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["post_dicomweb", "post_signed_url"]
 
 _TRIES_OF_SIGNED_URLS = 3
+_STATUS = TypeAdapter(StudyStatus)
 _MAX_REPLY_BYTES = 1 << 24
 
 
@@ -182,9 +185,11 @@ async def _known(transport: Transport, study_instance_uid: str) -> PostDicomWebR
     request = status_request(study_instance_uid)
     limit = transport.settings.max_json_bytes
     try:
-        await transport.once(request, lambda reply: reply.read(limit))
+        reply = await transport.once(request, lambda incoming: incoming.read(limit))
     except NotFoundError:
         return None
+    # Whoever answers without speaking of this study, such as a captive portal, knows nothing.
+    parse_of_study(_STATUS, reply, request)
     return PostDicomWebResponseV3(
         StudyInstanceUID=study_instance_uid, message="received before the answer was lost"
     )
