@@ -24,7 +24,7 @@ from milvue_async.batch.pipeline import process_directory
 from milvue_async.client import MilvueClient
 from milvue_async.demo import demo_client, demo_files
 from milvue_async.errors import ConfigurationError, InvalidUIDError, MilvueError
-from milvue_async.progress import RunProgress
+from milvue_async.progress import RunProgress, printable
 from milvue_async.protocol.uids import validate_uid
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def _report(error: MilvueError | OSError | ImportError, *, is_debug: bool) -> in
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
         line = f"{error.strerror or type(error).__name__}{where}"
-    click.echo(f"milvue-async: {line}", err=True)
+    click.echo(f"milvue-async: {printable(line)}", err=True)
     is_usage = isinstance(error, ConfigurationError | InvalidUIDError | ImportError)
     return USAGE if is_usage else NOT_DONE
 

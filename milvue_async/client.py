@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from milvue_async import routes
-from milvue_async.dicom import Dataset
 from milvue_async.errors import ConfigurationError
 from milvue_async.predicting import Intake, PredictOptions, collect_study, predict_study
 from milvue_async.routes import RetrieveParameters, StoreParameters, Transfer
 from milvue_async.settings import Settings
-from milvue_async.sources import Study, load_study
+from milvue_async.sources import Study, is_instance_source, load_study
 from milvue_async.streaming import Drivers, OutcomeStream
 from milvue_async.transport import Transport
 
 if TYPE_CHECKING:
+    import os
     import ssl
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
+
+    from pydicom import Dataset
 
     from milvue_async.outcomes import StudyOutcome
     from milvue_async.predicting import StageChanged
@@ -380,7 +381,7 @@ class MilvueClient:
             on_event=on_event,
         )
 
-        if isinstance(studies, str | bytes | os.PathLike | Dataset | Study):
+        if isinstance(studies, Study) or is_instance_source(studies):
             raise ConfigurationError("studies is one study or file: give an iterable of studies")
         if max_in_flight < 1:
             raise ConfigurationError(f"max_in_flight is {max_in_flight}: give 1 or more")

@@ -10,29 +10,26 @@ the filters of all threads. So one filter stands in each, which only holds in a 
 here. A dataset decodes its values when they are first looked at: what that warns about is the
 caller's.
 
+pydicom is imported when it is first needed. It brings numpy along where that is installed, 35 MB
+and most of the time that importing this package would take, and sending files needs neither.
+
 Every function blocks: from a coroutine, call it in a worker thread.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import io
 import logging
 import re
 import stat
+import sys
 import threading
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
-
-import pydicom
-from pydicom import Dataset
-from pydicom.datadict import (  # type: ignore[attr-defined] # documented, but not in __all__
-    DicomDictionary,
-)
-from pydicom.dataelem import RawDataElement
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from milvue_async import part10
 from milvue_async.elements import DicomError
@@ -43,13 +40,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pydicom import Dataset
+    from typing_extensions import TypeIs
+
 __all__ = [
-    "Dataset",
     "DicomError",
     "InstanceHeader",
     "ScannedInstance",
     "Segment",
     "dataset_to_bytes",
+    "is_dataset",
     "read_dataset",
     "read_header",
     "scan_instance",
@@ -66,12 +66,40 @@ _UIDS = {
 _MODALITY = 0x00080060
 _WANTED = frozenset({*_UIDS.values(), _MODALITY})
 _CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")  # PS3.5 section 6.2
-_SEQUENCES = frozenset(tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ")
+
+# PS3.5 annex A.
+_IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+_EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+_EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 
 # A dataset is held in memory as a whole, and a million elements take pydicom 20 s.
 _MAX_DATASET_INFLATED = 1 << 28
 _MAX_DATASET_ELEMENTS = 1_000_000
 
+
+class _Sequences:
+    """The tags that are sequences by the data dictionary (PS3.6), which implicit VR asks for."""
+
+    def __contains__(self, tag: object) -> bool:
+        return tag in _sequence_tags()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(_sequence_tags())
+
+    def __len__(self) -> int:
+        return len(_sequence_tags())
+
+
+@functools.cache
+def _sequence_tags() -> frozenset[int]:
+    from pydicom.datadict import (  # type: ignore[attr-defined]  # noqa: PLC0415  # documented, not in __all__
+        DicomDictionary,
+    )
+
+    return frozenset(tag for tag, entry in DicomDictionary.items() if entry[0] == "SQ")
+
+
+_SEQUENCES = _Sequences()
 _TAG = re.compile(r"\([0-9A-Fa-f]{4}, ?[0-9A-Fa-f]{4}\)")
 
 
@@ -143,6 +171,12 @@ def read_header(source: Path | bytes) -> InstanceHeader:
         return _header(part10.walk(file, _WANTED, _SEQUENCES).values)
 
 
+def is_dataset(value: object) -> TypeIs[Dataset]:
+    """Whether a value is a pydicom Dataset: none is, where nobody has imported pydicom yet."""
+    loaded = sys.modules.get("pydicom")
+    return loaded is not None and isinstance(value, loaded.Dataset)
+
+
 def read_dataset(source: Path | bytes) -> Dataset:
     """Read a whole DICOM file, its pixels included.
 
@@ -153,6 +187,8 @@ def read_dataset(source: Path | bytes) -> Dataset:
             than 256 MiB or has more than a million elements; or pydicom cannot read it.
         OSError: It cannot be read.
     """
+    import pydicom  # noqa: PLC0415  when needed; the module says why
+
     with _open(source) as file:
         part10.walk(
             file,
@@ -183,6 +219,8 @@ def dataset_to_bytes(dataset: Dataset) -> bytes:
     Raises:
         DicomError: It has neither, or pydicom cannot write it.
     """
+    import pydicom  # noqa: PLC0415  when needed; the module says why
+
     with _through_pydicom("write this dataset"):
         # Writing resolves ambiguous VRs in place. What it was read from is not copied with it.
         duplicate = copy.deepcopy(dataset, {id(getattr(dataset, "buffer", None)): None})
@@ -193,7 +231,7 @@ def dataset_to_bytes(dataset: Dataset) -> bytes:
         _settle_encoding(duplicate)
         duplicate.ensure_file_meta()
         if not duplicate.file_meta.get("TransferSyntaxUID"):
-            duplicate.file_meta.TransferSyntaxUID = _transfer_syntax(duplicate)
+            duplicate.file_meta.TransferSyntaxUID = pydicom.uid.UID(_transfer_syntax(duplicate))
         file = io.BytesIO()
         pydicom.dcmwrite(file, duplicate, enforce_file_format=True)
         return file.getvalue()
@@ -246,17 +284,19 @@ def _settle_encoding(dataset: Dataset) -> None:
 
     pydicom believes the promise when it writes, and fails on the implicit VR elements it read.
     """
+    from pydicom.dataelem import RawDataElement  # noqa: PLC0415  as the module says
+
     raw = next((element for element in dataset.elements() if element.is_raw), None)
     if isinstance(raw, RawDataElement):
         characters = dataset.original_character_set
         dataset.set_original_encoding(raw.is_implicit_VR, raw.is_little_endian, characters)
 
 
-def _transfer_syntax(dataset: Dataset) -> UID:
+def _transfer_syntax(dataset: Dataset) -> str:
     implicit, little = dataset.original_encoding
     if implicit:
-        return ImplicitVRLittleEndian
-    return ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian
+        return _IMPLICIT_LITTLE
+    return _EXPLICIT_BIG if little is False else _EXPLICIT_LITTLE
 
 
 class _Held(threading.local):

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from pydicom import Dataset
+
     from milvue_async.protocol.requests import Request
     from milvue_async.transport import IncomingReply, Transport
 
@@ -109,7 +111,7 @@ class Retrieved(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class _DatasetHeld:
-    dataset: dicom.Dataset
+    dataset: Dataset
     header: dicom.InstanceHeader
 
     @property
@@ -120,7 +122,7 @@ class _DatasetHeld:
     def sop_instance_uid(self) -> str:
         return self.header.sop_instance_uid
 
-    def publish(self) -> dicom.Dataset:
+    def publish(self) -> Dataset:
         return self.dataset
 
     def withdraw(self) -> None:

@@ -14,7 +14,8 @@ from milvue_async.client import MilvueClient
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from milvue_async.dicom import Dataset
+    from pydicom import Dataset
+
     from milvue_async.protocol.models import (
         PostDicomWebResponseV3,
         SmarturgencesV3,

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from milvue_async.dicom import Dataset
+    from pydicom import Dataset
+
 
 __all__ = [
     "CommandResult",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from milvue_async.outcomes import StudyOutcome
     from milvue_async.predicting import Stage, StageChanged
 
-__all__ = ["RunProgress"]
+__all__ = ["RunProgress", "printable"]
 
 _MEGABYTE = 1e6
 _GOOD = {"done", "empty"}
@@ -103,9 +103,9 @@ class RunProgress:
         return f"{counts}, {rate:.1f} MB/s"
 
     def _say(self, line: str) -> None:
-        self._console.print(_printable(line))
+        self._console.print(printable(line))
 
 
-def _printable(line: str) -> str:
-    """No file name may move the cursor."""
+def printable(line: str) -> str:
+    """A line without control characters: no file name may move the cursor."""
     return "".join(c if c.isprintable() else "�" for c in line)

@@ -25,9 +25,12 @@ from milvue_async.errors import InvalidStudyError, MilvueError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pydicom import Dataset
+    from typing_extensions import TypeIs
+
 __all__ = ["Instance", "InstanceSource", "PieceBody", "Study", "StudySource", "load_study"]
 
-InstanceSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | dicom.Dataset
+InstanceSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | Dataset"
 StudySource: TypeAlias = "InstanceSource | Iterable[InstanceSource] | Study"
 
 # Bytes read at once. Larger ones gain little, and each upload holds two of them.
@@ -101,9 +104,15 @@ async def load_study(sources: StudySource) -> Study:
     """
     if isinstance(sources, Study):
         return sources
-    if isinstance(sources, str | os.PathLike | bytes | bytearray | memoryview | dicom.Dataset):
+    if is_instance_source(sources):
         sources = (sources,)
     return await anyio.to_thread.run_sync(_load, tuple(sources))
+
+
+def is_instance_source(value: object) -> TypeIs[InstanceSource]:
+    """Whether a value is one instance, not an iterable of them."""
+    is_content = isinstance(value, str | os.PathLike | bytes | bytearray | memoryview)
+    return is_content or dicom.is_dataset(value)
 
 
 def _load(sources: tuple[InstanceSource, ...]) -> Study:
@@ -150,13 +159,17 @@ def load_instance(source: InstanceSource, number: int = 1) -> Instance:
     try:
         if isinstance(source, str | os.PathLike):
             return _load_file(name, Path(source))
-        if isinstance(source, dicom.Dataset):
+        if dicom.is_dataset(source):
             return _load_bytes(name, dicom.dataset_to_bytes(source))
-        return _load_bytes(name, bytes(source))
+        if isinstance(source, bytes | bytearray | memoryview):
+            return _load_bytes(name, bytes(source))
+        reason = f"{type(source).__name__} is no source: give a path, bytes or a Dataset"
     except dicom.DicomError as error:
         reason = str(error)
     except OSError as error:
         reason = f"cannot be read ({error.strerror or type(error).__name__})"
+    except ValueError:  # a NUL in a path
+        reason = "cannot be read (not a path)"
     raise InvalidStudyError(f"{name}: {reason}", source=name)
 
 

@@ -7,6 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from hypothesis import settings
 
 from milvue_async import MilvueClient
 from milvue_async.simulator import Simulator, SimulatorConfig
@@ -19,6 +20,10 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 # The vendor's OpenAPI document may not be copied into the project, so CI cannot have it.
 _ALLOWED_SKIP = "reference document not here"
 _POLL_SECONDS = 0.01
+
+# On a busy machine an example may take long, and that is no failure.
+settings.register_profile("milvue", deadline=None)
+settings.load_profile("milvue")
 
 
 @pytest.fixture

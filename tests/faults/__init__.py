@@ -1,0 +1,1 @@
+"""The client against servers that refuse, break, stall, lie and redirect."""
