@@ -57,25 +57,34 @@ def compare(size: Size, contenders: tuple[str, ...]) -> None:
         size: What is moved.
         contenders: Modules of `benchmarks.contenders`; the first is what the others are beside.
     """
-    figures: dict[str, list[Figures]] = {name: [] for name in contenders}
-    with tempfile.TemporaryDirectory(prefix="milvue-benchmark-") as folder:
-        studies = Path(folder, "studies")
-        _make_studies(studies, size)
+    with tempfile.TemporaryDirectory(prefix="milvue-benchmark-") as name:
+        folder = Path(name)
+        studies = _make_studies(folder, size)
         with _peer(next(studies.iterdir())) as url:
-            for number in range(size.rounds):
-                first = number % len(contenders)
-                for name in (*contenders[first:], *contenders[:first]):
-                    with tempfile.TemporaryDirectory(dir=folder) as output:
-                        module = f"benchmarks.contenders.{name}"
-                        figures[name].append(json.loads(_run(module, url, str(studies), output)))
+            figures = _rounds(size.rounds, contenders, url, studies)
     _show(size, figures)
 
 
-def _make_studies(folder: Path, size: Size) -> None:
+def _rounds(
+    rounds: int, contenders: tuple[str, ...], url: str, studies: Path
+) -> dict[str, list[Figures]]:
+    figures: dict[str, list[Figures]] = {name: [] for name in contenders}
+    for number in range(rounds):
+        first = number % len(contenders)
+        for name in (*contenders[first:], *contenders[:first]):
+            with tempfile.TemporaryDirectory(dir=studies.parent) as output:
+                printed = _run(f"benchmarks.contenders.{name}", url, str(studies), output)
+            figures[name].append(json.loads(printed))
+    return figures
+
+
+def _make_studies(folder: Path, size: Size) -> Path:
+    studies = folder / "studies"
     arguments = map(str, (size.studies, size.instances, size.mebibytes))
-    _run("benchmarks.studies", str(folder), *arguments)
-    for path in folder.rglob("*.dcm"):  # into the page cache
+    _run("benchmarks.studies", str(studies), *arguments)
+    for path in studies.rglob("*.dcm"):  # into the page cache
         path.read_bytes()
+    return studies
 
 
 @contextmanager

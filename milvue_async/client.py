@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
-    from pydicom import Dataset
-
+    from milvue_async.dicom import Dataset
     from milvue_async.outcomes import StudyOutcome
     from milvue_async.predicting import StageChanged
     from milvue_async.protocol.models import (

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 __all__ = [
+    "Dataset",
     "DicomError",
     "InstanceHeader",
     "ScannedInstance",
@@ -101,6 +102,15 @@ def _sequence_tags() -> frozenset[int]:
 
 _SEQUENCES = _Sequences()
 _TAG = re.compile(r"\([0-9A-Fa-f]{4}, ?[0-9A-Fa-f]{4}\)")
+
+
+def __getattr__(name: str) -> Any:
+    """``Dataset``, which is pydicom's own, when somebody asks for it."""
+    if name != "Dataset":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pydicom  # noqa: PLC0415  when needed; the module says why
+
+    return pydicom.Dataset
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from pydicom import Dataset
-
+    from milvue_async.dicom import Dataset
     from milvue_async.protocol.requests import Request
     from milvue_async.transport import IncomingReply, Transport
 

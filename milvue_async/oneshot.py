@@ -14,8 +14,7 @@ from milvue_async.client import MilvueClient
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pydicom import Dataset
-
+    from milvue_async.dicom import Dataset
     from milvue_async.protocol.models import (
         PostDicomWebResponseV3,
         SmarturgencesV3,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from pydicom import Dataset
+    from milvue_async.dicom import Dataset
 
 
 __all__ = [

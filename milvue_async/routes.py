@@ -47,8 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from os import PathLike
 
-    from pydicom import Dataset
-
+    from milvue_async.dicom import Dataset
     from milvue_async.downloads import Store
     from milvue_async.protocol.models import PostDicomWebResponseV3
     from milvue_async.sources import Study

@@ -25,8 +25,9 @@ from milvue_async.errors import InvalidStudyError, MilvueError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pydicom import Dataset
     from typing_extensions import TypeIs
+
+    from milvue_async.dicom import Dataset
 
 __all__ = ["Instance", "InstanceSource", "PieceBody", "Study", "StudySource", "load_study"]
 
