@@ -44,7 +44,7 @@ class Peer(BaseHTTPRequestHandler):
         self._send("application/json", reply)
 
     def do_GET(self) -> None:
-        """Pour out the prepared results."""
+        """Pour out the prepared results, which are those of the first study."""
         self._send(
             f'multipart/related; type="application/dicom"; boundary={_BOUNDARY}', self.answer
         )

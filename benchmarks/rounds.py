@@ -60,7 +60,7 @@ def compare(size: Size, contenders: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory(prefix="milvue-benchmark-") as name:
         folder = Path(name)
         studies = _make_studies(folder, size)
-        with _peer(next(studies.iterdir())) as url:
+        with _peer(min(studies.iterdir())) as url:
             figures = _rounds(size.rounds, contenders, url, studies)
     _show(size, figures)
 

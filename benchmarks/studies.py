@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from pydicom.uid import generate_uid
 
+from benchmarks import study_instance_uid
 from tests.dicom_files import instance
 
 __all__ = ["make_studies"]
@@ -28,7 +28,7 @@ def make_studies(folder: Path, studies: int, instances: int, mebibytes: int) -> 
     random = np.random.default_rng(0)
     rows = _ROWS_A_MEBIBYTE * mebibytes
     for study in range(studies):
-        uid = generate_uid(entropy_srcs=["benchmark", str(study)])
+        uid = study_instance_uid(study)
         target = folder / f"{study:03}"
         target.mkdir(parents=True)
         for number in range(1, instances + 1):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from benchmarks import study_instance_uid
 from benchmarks.contenders.contest import CONCURRENCY, contend
 from milvue_async import MilvueClient
 
@@ -17,7 +18,8 @@ async def _download(url: str, studies: list[list[Path]], output: Path) -> None:
     async with MilvueClient(url, "key", max_downloads=CONCURRENCY) as client:
 
         async def get(number: int) -> None:
-            await client.download_results(f"1.2.{number}", "smarturgences", output / str(number))
+            folder = output / str(number)
+            await client.download_results(study_instance_uid(0), "smarturgences", folder)
 
         async with anyio.create_task_group() as group:
             for number in range(len(studies)):

@@ -8,6 +8,7 @@ import aiohttp
 import anyio
 import anyio.to_thread
 
+from benchmarks import study_instance_uid
 from benchmarks.contenders.contest import CONCURRENCY, contend
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ async def _download(url: str, studies: list[list[Path]], output: Path) -> None:
 
         async def get(number: int) -> None:
             async with slots:
-                await _get(session, f"{url}/v3/studies/1.2.{number}", output / str(number))
+                target = f"{url}/v3/studies/{study_instance_uid(0)}"
+                await _get(session, target, output / str(number))
 
         async with anyio.create_task_group() as group:
             for number in range(len(studies)):

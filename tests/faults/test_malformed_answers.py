@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,25 @@ async def test_a_content_encoding_that_is_damaged_or_unknown_is_no_answer(
     headers = {"Content-Encoding": encoding}
     script = scripts.answer(200, scene.body(route.name), route.content_type, headers)
     await _refused(scene, route, script)
+
+
+@pytest.mark.parametrize("route", _READ, ids=str)
+async def test_a_compressed_body_without_its_check_sum_is_asked_for_again(
+    scene: Scene, route: Route
+) -> None:
+    body = gzip.compress(scene.body(route.name))[:-4]
+    script = scripts.answer(200, body, route.content_type, {"Content-Encoding": "gzip"})
+    error = await _refused(scene, route, script, tries=ATTEMPTS)
+    assert "before it is complete" in error.message
+
+
+@pytest.mark.parametrize("route", _READ, ids=str)
+async def test_a_compressed_body_is_read(scene: Scene, route: Route) -> None:
+    body = gzip.compress(scene.body(route.name))
+    headers = {"Content-Encoding": "gzip"}
+    scene.api.on(route.target, scripts.answer(200, body, route.content_type, headers))
+    async with scene.client() as client:
+        await route.call(client, scene)
 
 
 async def test_while_a_body_inflates_other_tasks_have_their_turn(scene: Scene) -> None:
