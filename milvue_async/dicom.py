@@ -183,8 +183,9 @@ def read_header(source: Path | bytes) -> InstanceHeader:
 
 def is_dataset(value: object) -> TypeIs[Dataset]:
     """Whether a value is a pydicom Dataset: none is, where nobody has imported pydicom yet."""
-    loaded = sys.modules.get("pydicom")
-    return loaded is not None and isinstance(value, loaded.Dataset)
+    # Another thread may be in the midst of importing it.
+    kind = getattr(sys.modules.get("pydicom.dataset"), "Dataset", None)
+    return kind is not None and isinstance(value, kind)
 
 
 def read_dataset(source: Path | bytes) -> Dataset:
