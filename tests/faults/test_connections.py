@@ -45,7 +45,8 @@ async def test_whatever_ends_a_request_gives_its_only_connection_back(
     if name == "download":
         scene.serve()
         scene.api.on(route.target, ending, ending, scripts.multipart(scene.body(name)))
-    limits = {"idle_timeout": 0.25, "max_json_bytes": 1 << 16, "max_result_bytes": 1 << 16}
+    idle = 0.5 if end == "stalled" else 60.0
+    limits = {"idle_timeout": idle, "max_json_bytes": 1 << 16, "max_result_bytes": 1 << 16}
     async with scene.client(**_ONE, **limits) as client:
         with anyio.fail_after(20):
             for _ in range(2):
@@ -66,8 +67,8 @@ async def test_requests_beyond_the_limit_wait_without_being_given_up(scene: Scen
         await scripts.answer(200, scene.body("status"))(exchange)
 
     scene.api.on(_STATUS, slow)
-    # The last waits for 0.9 s, three times as long as it may be idle.
-    limits = {"max_connections": 2, "idle_timeout": 0.3, "retry_attempts": 1}
+    # The last waits for 0.9 s, longer than it may be idle.
+    limits = {"max_connections": 2, "idle_timeout": 0.6, "retry_attempts": 1}
     async with scene.client(**limits) as client, anyio.create_task_group() as group:
         for _ in range(20):
             group.start_soon(client.get_status, STUDY_UID)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
 from milvue_async import (
     APIError,
@@ -15,10 +16,14 @@ from milvue_async import (
     ServerError,
     TransportError,
 )
+from milvue_async.protocol.requests import store_request
+from milvue_async.settings import Settings
+from milvue_async.sources import PieceBody
+from milvue_async.transport import Transport
 from tests.faults import scripts
 from tests.faults.routes import named
 from tests.faults.server import FaultServer
-from tests.faults.support import ATTEMPTS, STUDY_UID, Scene, assert_reveals_nothing, status
+from tests.faults.support import ATTEMPTS, KEY, STUDY_UID, Scene, assert_reveals_nothing, status
 
 if TYPE_CHECKING:
     from tests.faults.scripts import Script
@@ -40,6 +45,11 @@ _IN_DOUBT = {
 }
 
 
+def _idle(fault: Script) -> float:
+    """Seconds: short only where nothing comes, so that a busy machine is not taken for that."""
+    return 0.5 if fault is scripts.stall_reply else 60.0
+
+
 def _order(scene: Scene) -> list[str]:
     return [request.method for request in scene.api.requests]
 
@@ -50,7 +60,7 @@ async def test_a_study_that_did_not_arrive_is_sent_again_exactly_once(
 ) -> None:
     scene.api.on(_STORE, fault, scripts.answer(200, scene.body("store")))
     scene.api.on(_STATUS, _UNKNOWN)
-    async with scene.client(idle_timeout=0.25) as client:
+    async with scene.client(idle_timeout=_idle(fault)) as client:
         answer = await client.post_study(scene.files)
     assert answer.message == "received"
     assert _order(scene) == ["POST", "GET", "POST"]
@@ -62,7 +72,7 @@ async def test_a_study_that_did_not_arrive_is_sent_again_exactly_once(
 async def test_a_study_that_did_arrive_is_not_sent_again(scene: Scene, fault: Script) -> None:
     scene.api.on(_STORE, fault)
     scene.api.on(_STATUS, scripts.reply_json(status(value="running")))
-    async with scene.client(idle_timeout=0.25) as client:
+    async with scene.client(idle_timeout=_idle(fault)) as client:
         answer = await client.post_study(scene.files)
     assert answer.StudyInstanceUID == STUDY_UID
     assert _order(scene) == ["POST", "GET"]
@@ -104,7 +114,7 @@ async def test_the_last_failure_says_that_the_study_may_have_arrived(
 ) -> None:
     scene.api.on(_STORE, fault)
     scene.api.on(_STATUS, _UNKNOWN)
-    async with scene.client(idle_timeout=0.25, retry_attempts=2) as client:
+    async with scene.client(idle_timeout=_idle(fault), retry_attempts=2) as client:
         with pytest.raises(MilvueError) as caught:
             await client.post_study(scene.files)
     assert caught.value.in_doubt
@@ -178,6 +188,19 @@ async def test_a_doubt_that_was_cleared_does_not_come_back(scene: Scene) -> None
             await client.post_study(scene.files)
     assert not caught.value.in_doubt
     assert _order(scene) == ["POST", "GET", "POST", "POST"]
+
+
+async def test_where_nobody_can_be_asked_the_doubt_stays_whatever_comes_next(
+    scene: Scene,
+) -> None:
+    scene.api.on(_STORE, scripts.lose_reply, scripts.reply_json(_BUSY, 429))
+    settings = Settings(api_url=scene.api.url, token=SecretStr(KEY), retry_attempts=ATTEMPTS)
+    request = store_request(STUDY_UID, "multipart/related; boundary=frontier")
+    async with Transport(settings, clock=scene.clock) as transport:
+        with pytest.raises(QuotaExceededError) as caught:
+            await transport.fetch(request, body=PieceBody((scripts.parts(scene.content),)))
+    assert caught.value.in_doubt
+    assert _order(scene) == ["POST"] * ATTEMPTS
 
 
 @pytest.mark.parametrize(

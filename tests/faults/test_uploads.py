@@ -138,7 +138,7 @@ async def test_an_upload_that_stalls_is_given_up_after_the_idle_time(
     large: Scene, route: Route
 ) -> None:
     _fault(large, route, scripts.stall_in_upload)
-    async with large.client(idle_timeout=0.3, retry_attempts=1) as client:
+    async with large.client(idle_timeout=0.5, retry_attempts=1) as client:
         with pytest.raises(RequestTimeoutError) as caught:
             await route.call(client, large)
     assert (caught.value.route, caught.value.study_instance_uid) == (route.route, STUDY_UID)
@@ -158,7 +158,7 @@ async def test_a_server_that_sips_at_an_upload_does_not_keep_it_alive(
         await exchange.stall()
 
     _fault(large, route, sip)
-    async with large.client(idle_timeout=0.4, retry_attempts=1) as client:
+    async with large.client(idle_timeout=0.5, retry_attempts=1) as client:
         with pytest.raises(RequestTimeoutError):
             await route.call(client, large)
 
