@@ -1,0 +1,1 @@
+"""DICOM results as they are made, held against the programs and libraries others read them with."""
