@@ -26,6 +26,7 @@ from milvue_async.demo import demo_client, demo_files
 from milvue_async.errors import ConfigurationError, InvalidUIDError, MilvueError
 from milvue_async.progress import RunProgress, printable
 from milvue_async.protocol.uids import validate_uid
+from milvue_async.simulate import simulate
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -395,15 +396,4 @@ async def flag(uids: tuple[str, ...], api_url: str | None, token: str | None) ->
             click.echo(f"{uid} flagged")
 
 
-@cli.command()
-@click.option("--port", default=8080, show_default=True, help="0 takes a free one.")
-@click.option("--inference-seconds", default=2.0, show_default=True, help="Until a study is done.")
-@_asynchronous
-async def simulate(port: int, inference_seconds: float) -> None:
-    """Serve a local Milvue API v3 until interrupted; its predictions mean nothing."""
-    from milvue_async.simulator import Simulator, SimulatorConfig  # noqa: PLC0415  an extra
-
-    config = SimulatorConfig(inference_seconds=inference_seconds)
-    async with Simulator(config, port=port) as simulator:
-        click.echo(f"Simulated Milvue API v3 on {simulator.url} (any UUIDv4 is a key)")
-        await anyio.sleep_forever()
+cli.add_command(simulate)

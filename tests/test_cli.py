@@ -105,7 +105,7 @@ def test_predict_prints_what_came_back(simulator: Simulator, tmp_path: Path) -> 
     done = milvue("predict", str(one_file(tmp_path)), url=simulator.url)
     assert done.code == 0
     assert f"study {UID}.5: done" in done.out
-    assert "smarturgences: done, 1 results" in done.out
+    assert "smarturgences: done, 2 results" in done.out
     assert "flag: " in done.out
 
 
@@ -131,7 +131,7 @@ def test_a_study_can_be_asked_for_fetched_and_flagged(simulator: Simulator, tmp_
     options = ("--output", str(output), "--transfer", "signed_url", "--commands", "smartxpert")
     done = milvue("get", uid, *options, url=url)
     assert done.code == 0
-    assert len(list((output / uid / "smartxpert").iterdir())) == 1
+    assert len(list((output / uid / "smartxpert").iterdir())) == 2
     assert not (output / uid / "smarturgences").exists()
 
 

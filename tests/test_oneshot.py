@@ -67,8 +67,9 @@ async def test_the_vendors_example_runs_with_await_before_each_call(
         ("smarturgences", milvue_async.get_smarturgences),
         ("smartxpert", milvue_async.get_smartxpert),
     ):
+        # One of each image, and the recap.
         dicoms = await milvue_async.get(api_url, study_instance_uid, command, token)
-        assert [dicom.StudyInstanceUID for dicom in dicoms] == [study_instance_uid] * 2
+        assert [dicom.StudyInstanceUID for dicom in dicoms] == [study_instance_uid] * 3
         answer: Any = await get_json(api_url, study_instance_uid, token)
         assert answer["StudyInstanceUID"] == study_instance_uid
         assert len(answer["instances"]) == 2
@@ -85,7 +86,7 @@ async def test_both_ways_of_signed_urls_go_too(
     await milvue_async.post_signed_url(simulator.url, files, token, params)
     assert (await milvue_async.get_status(simulator.url, UID, token)).status == "done"
     results = await milvue_async.get_signed_url(simulator.url, UID, "smartxpert", token)
-    assert len(results) == 2
+    assert len(results) == len(files) + 1  # with the recap
     account = simulator.account[UID]
     assert account.post_query == {"organizationId": "o"}
     assert account.result_queries["smartxpert"]["signed_url"] == "true"

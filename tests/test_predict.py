@@ -46,7 +46,7 @@ async def test_results_are_in_the_outcome(
     assert outcome.smarturgences is not None
     assert outcome.smartxpert is not None
     for command in outcome.results:
-        assert len(outcome.datasets(command)) == 2
+        assert len(outcome.datasets(command)) == len(files) + 1  # with the recap
         assert all(type(each) is pydicom.FileDataset for each in outcome.datasets(command))
     assert outcome.study is files
 
@@ -62,7 +62,7 @@ async def test_results_lie_in_the_folder_as_they_are_named(
     written = json.loads((folder / "smarturgences.json").read_text())
     assert outcome.smarturgences is not None
     assert written == json.loads(outcome.smarturgences.to_json())
-    assert len(list((folder / "smartxpert").glob("*.dcm"))) == 2
+    assert len(list((folder / "smartxpert").glob("*.dcm"))) == len(files) + 1  # with the recap
     assert {stat.S_IMODE(path.stat().st_mode) for path in found} == {0o600}
     folders = [tmp_path / "out", *(path for path in folder.rglob("*") if path.is_dir())]
     assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
@@ -74,14 +74,14 @@ async def test_only_the_commands_that_were_asked_for_are_collected(
     outcome = await client.predict(files, commands="smartxpert")
     assert list(outcome.results) == ["smartxpert"]
     assert outcome.smarturgences is None
-    assert dict(simulator.account[UID].deliveries) == {"smartxpert": 1}
+    assert simulator.account[UID].deliveries == {"smartxpert": {"dicomweb": 1}}
 
 
 async def test_a_command_that_is_asked_for_twice_is_collected_once(
     simulator: Simulator, client: MilvueClient, files: list[Path]
 ) -> None:
     await client.predict(files, commands=["smartxpert", "smartxpert"])
-    assert dict(simulator.account[UID].deliveries) == {"smartxpert": 1}
+    assert simulator.account[UID].deliveries == {"smartxpert": {"dicomweb": 1}}
 
 
 async def test_what_was_sent_before_can_be_collected_alone(
@@ -90,7 +90,7 @@ async def test_what_was_sent_before_can_be_collected_alone(
     await client.post_study(files)
     outcome = await client.collect(UID, output=tmp_path / "out", commands=["smarturgences"])
     assert outcome.outcome == "done"
-    assert len(outcome.paths("smarturgences")) == 3
+    assert len(outcome.paths("smarturgences")) == len(files) + 2  # with the recap and the JSON
     assert (outcome.attempts, outcome.upload_s) == (0, 0)
     assert simulator.account[UID].submissions == 1
 

@@ -105,7 +105,7 @@ async def test_every_study_has_one_outcome(
         assert min(outcome.upload_s, outcome.predict_s, outcome.collect_s) > 0
         assert outcome.smarturgences is not None
         assert outcome.smartxpert is not None
-        assert len(outcome.datasets("smarturgences")) == 1
+        assert len(outcome.datasets("smarturgences")) == 2  # of the image, and of the study
         assert outcome.paths("smarturgences") == ()
         assert outcome.datasets("trauma") == ()
     with pytest.raises(StopAsyncIteration):

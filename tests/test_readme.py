@@ -64,7 +64,7 @@ def test_the_example_runs_as_it_stands(simulator: Simulator, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert f"{UID}.2 done None" in done.stdout
     assert f"{UID}.3 done None" in done.stdout
-    assert len(list(tmp_path.glob("2.25.*.dcm"))) == 2
+    assert len(list(tmp_path.glob("2.25.*.dcm"))) == len(hands) + 1  # with the recap
     assert (tmp_path / "results" / f"{UID}.2" / "smartxpert.json").is_file()
     assert len(example.splitlines()) <= 22
 

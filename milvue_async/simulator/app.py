@@ -1,25 +1,28 @@
-"""The aiohttp application: routes, keys, and every error as the body the API documents for it."""
+"""The aiohttp application: the routes, and what they share."""
 
 from __future__ import annotations
 
-import logging
-import math
-import time
-import uuid
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 from anyio import to_thread
 
 from milvue_async.simulator.blobs import Blobs
-from milvue_async.simulator.bodies import Bodies, BodyTooLargeError
-from milvue_async.simulator.parameters import InvalidQueryError
-from milvue_async.simulator.replies import CLIENT, STARTED, Refusal, json_reply
+from milvue_async.simulator.bodies import Bodies
+from milvue_async.simulator.clock import SimulatorClock
+from milvue_async.simulator.control import Control
+from milvue_async.simulator.exchanges import Exchanges, refused
+from milvue_async.simulator.faults import Faults
+from milvue_async.simulator.journal import Journal, Keepsake
+from milvue_async.simulator.pages import Pages
+from milvue_async.simulator.quotas import RequestRate, StudyQuota
+from milvue_async.simulator.replies import Refusal
 from milvue_async.simulator.results import Results
 from milvue_async.simulator.routes import Routes
-from milvue_async.simulator.signing import Client, UrlSigner
-from milvue_async.simulator.state import QuotaError, State
-from milvue_async.simulator.stow import StowError
+from milvue_async.simulator.routing import route_of
+from milvue_async.simulator.sending import STARTED, reply_of
+from milvue_async.simulator.signing import UrlSigner
+from milvue_async.simulator.state import State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -27,105 +30,124 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler, Middleware
 
     from milvue_async.simulator.config import SimulatorConfig
+    from milvue_async.simulator.exchanges import Route
 
 __all__ = ["STATE", "create_app"]
 
 STATE = web.AppKey("state", State)
 
-_OWNER_HEADER = "x-goog-meta-owner"
-_UUID_VERSION = 4
-_REFUSED = (Refusal, web.HTTPException, QuotaError, BodyTooLargeError, StowError)
-_logger = logging.getLogger(__name__)
-
 
 def create_app(
-    config: SimulatorConfig, *, clock: Callable[[], float] = time.monotonic
+    config: SimulatorConfig, *, clock: Callable[[], float] | None = None
 ) -> web.Application:
     """A Milvue API v3 with a state of its own.
 
     Args:
         config: The script.
-        clock: Seconds that only grow.
+        clock: Seconds that only grow; by default those since 1970.
     """
-    state = State(config, clock)
-    bodies = Bodies(config.folder, config.max_body_bytes)
-    blobs = Blobs(state, bodies, UrlSigner(config.signed_url_seconds, clock))
-    routes = Routes(state, bodies, blobs, Results(bodies), gzip_parts=config.gzip_parts)
-
-    async def open_folders(_: web.Application) -> AsyncIterator[None]:
-        await to_thread.run_sync(bodies.open)
-        yield
-        await to_thread.run_sync(bodies.close)
-
-    app = web.Application(middlewares=[_documented_errors(config), _known_keys(config)])
-    app[STATE] = state
-    app.cleanup_ctx.append(open_folders)
-    app.add_routes([*routes.table(), *blobs.table()])
+    simulation = _Simulation(config, SimulatorClock(clock))
+    app = web.Application(middlewares=[_documented_errors(config)])
+    app[STATE] = simulation.state
+    app.cleanup_ctx.append(simulation.run)
+    app.on_shutdown.append(simulation.exchanges.stop)
+    app.add_routes(simulation.table())
     return app
 
 
-def _known_keys(config: SimulatorConfig) -> Middleware:
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        key = request.headers.get(_OWNER_HEADER, "")
-        known = _is_uuid_v4(key) if config.api_keys is None else key in config.api_keys
-        if not known:
-            raise Refusal(403, f"The API key in {_OWNER_HEADER} is missing or not known")
-        request[CLIENT] = Client(key, _origin(request))
-        return await handler(request)
+class _Simulation:
+    """The parts of one simulator, and how they begin and end together."""
 
-    return check
+    def __init__(self, config: SimulatorConfig, clock: SimulatorClock) -> None:
+        self._config = config
+        self._clock = clock
+        self._bodies = Bodies(config.folder, config.max_body_bytes)
+        self._signer = UrlSigner(config.signed_url_seconds, clock)
+        self._faults = Faults(config.faults, config.seed)
+        self._quota = StudyQuota(config.quota_studies, clock)
+        self._rate = RequestRate(config.requests_per_second, clock)
+        self._journal: Journal | None = None
+        self.state = State(config, clock)
+        self.exchanges = Exchanges(config, self._faults, self._rate, self._save)
 
+    def table(self) -> list[web.RouteDef]:
+        """Every route with its handler."""
+        blobs = Blobs(self.state, self._bodies, self._signer)
+        routes = Routes(
+            self.state,
+            self._quota,
+            self._bodies,
+            blobs,
+            Results(self._bodies, self._config.processes),
+            gzip_parts=self._config.gzip_parts,
+        )
+        control = Control(
+            self._config,
+            self.state,
+            self._faults,
+            self._clock,
+            reset=self._reset,
+            keep=self._keep,
+        )
+        served: list[Route] = [*routes.table(), *blobs.table()]
+        return [
+            *(route_of(each.method, each.path, self.exchanges.handler(each)) for each in served),
+            *control.table(),
+            *Pages().table(),
+        ]
 
-def _origin(request: web.Request) -> str:
-    try:
-        return str(request.url.origin())
-    except ValueError:
-        raise Refusal(400, "The Host header is not usable") from None
+    async def run(self, _: web.Application) -> AsyncIterator[None]:
+        """Open the folder, go on where the last simulator in it was, and close it at the end."""
+        await to_thread.run_sync(self._bodies.open)
+        if self._config.folder is not None:
+            await self._go_on(Journal(self._bodies.root, self.state))
+        yield
+        await self._save()
+        await to_thread.run_sync(self._bodies.close)
 
+    async def _go_on(self, journal: Journal) -> None:
+        studies, keepsake = await to_thread.run_sync(journal.load)
+        self.state.restore(studies)
+        self._quota.restore(each.accepted_at for study in studies for each in study.history)
+        if keepsake is not None:
+            self._signer.secret = keepsake.secret
+            self._clock.put(keepsake.ahead)
+        self._journal = journal
+        await self._keep()
 
-def _is_uuid_v4(key: str) -> bool:
-    try:
-        parsed = uuid.UUID(key)
-    except ValueError:
-        return False
-    return parsed.version == _UUID_VERSION and str(parsed) == key.lower()
+    async def _save(self) -> None:
+        if self._journal is not None:
+            await self._journal.save()
+
+    async def _keep(self) -> None:
+        if self._journal is not None:
+            await self._journal.keep(Keepsake(self._signer.secret, self._clock.ahead))
+
+    async def _reset(self) -> None:
+        self.state.reset()
+        self._quota.restore([])
+        self._rate.refill()
+        self._faults.reset()
+        self._signer.renew()
+        if self._journal is not None:
+            await self._journal.clear()
+        await self._keep()
 
 
 def _documented_errors(config: SimulatorConfig) -> Middleware:
+    """What no route answers, and what a route could not answer: as the API documents errors."""
+
     @web.middleware
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
-        except InvalidQueryError as error:
-            return json_reply(error.body, status=422)
-        except _REFUSED as error:
-            return _refusal(error, config).reply()
-        except web.RequestPayloadError:
-            return Refusal(400, "The body does not have its Content-Encoding").reply()
-        except ConnectionError:  # the client is gone: it gets neither of the two
-            return request.get(STARTED) or Refusal(400, "The body ends too soon").reply()
-        except Exception:
+        except web.HTTPException as error:
+            allow = error.headers.get("Allow")
+            headers = {"Allow": allow} if allow else None
+            return reply_of(Refusal(error.status, error.reason, headers).answer())
+        except Exception as error:
             if STARTED in request:
                 raise  # aiohttp cuts the connection, as an answer that broke off must be
-            _logger.exception("%s failed", request.match_info.handler.__name__)
-            return Refusal(500, "The simulator failed").reply()
+            return reply_of(refused(error, config, request.match_info.handler.__name__))
 
     return answer
-
-
-def _refusal(error: Exception, config: SimulatorConfig) -> Refusal:
-    match error:
-        case Refusal():
-            return error
-        case web.HTTPException():
-            allow = error.headers.get("Allow")
-            return Refusal(error.status, error.reason, {"Allow": allow} if allow else None)
-        case QuotaError():
-            wait = config.retry_after
-            headers = {} if wait is None else {"Retry-After": str(math.ceil(wait))}
-            return Refusal(429, "Exceeded quota", headers)
-        case BodyTooLargeError():
-            return Refusal(413, f"The body is over {config.max_body_bytes} bytes")
-        case _:
-            return Refusal(400, str(error))

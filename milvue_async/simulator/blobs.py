@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
-from milvue_async.simulator.replies import CLIENT, Refusal, body_of
+from milvue_async.simulator.exchanges import Route
+from milvue_async.simulator.replies import CLIENT, DICOM, Answer, Refusal, body_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from aiohttp import web
 
     from milvue_async.simulator.bodies import Bodies
     from milvue_async.simulator.signing import Client, UrlSigner
@@ -32,11 +34,11 @@ class Blobs:
         self._bodies = bodies
         self._signer = signer
 
-    def table(self) -> list[web.RouteDef]:
+    def table(self) -> list[Route]:
         """The two routes."""
         return [
-            web.put("/blobs/{name}", self.put),
-            web.get("/blobs/{name}", self.get, allow_head=False),
+            Route("PUT", "/blobs/{name}", self.put_object),
+            Route("GET", "/blobs/{name}", self.get_object),
         ]
 
     def upload_url(self, client: Client, study_instance_uid: str, sop_instance_uid: str) -> str:
@@ -48,7 +50,7 @@ class Blobs:
         """Where a client may get a result."""
         return self._signer.sign("GET", client, file.relative_to(self._bodies.root).as_posix())
 
-    async def put(self, request: web.Request) -> web.Response:
+    async def put_object(self, request: web.Request) -> Answer:
         """Take in an announced instance."""
         _, study_instance_uid, sop_instance_uid = self._signed_name(request).split("/")
         instance = await self._bodies.receive_instance(
@@ -56,13 +58,15 @@ class Blobs:
             study_instance_uid=study_instance_uid,
             sop_instance_uid=sop_instance_uid,
         )
-        self._state.receive(instance)
-        return web.Response(status=200)
+        if not self._state.receive(instance):
+            raise Refusal(404, "The study is not announced any more")
+        return Answer(content=b"", content_type="")
 
-    async def get(self, request: web.Request) -> web.FileResponse:
+    async def get_object(self, request: web.Request) -> Answer:
         """Give out a result."""
         file = self._bodies.root / self._signed_name(request)
-        return web.FileResponse(file, headers={"Content-Type": "application/dicom"})
+        delivered = partial(self._state.delivered_object, file.parent.name, file.name)
+        return Answer(content=file, content_type=DICOM, delivered=delivered)
 
     def _signed_name(self, request: web.Request) -> str:
         """The object's name; as it is signed, it is one that `upload_url` or `result_url` made."""

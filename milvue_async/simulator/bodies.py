@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from anyio import CancelScope, to_thread
+from anyio import CancelScope, CapacityLimiter, to_thread
 
 from milvue_async.dicom import DicomError, read_header
 from milvue_async.simulator.stow import StowError, split
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Bodies", "BodyTooLargeError", "Instance"]
 
 _BLOCK = 1 << 20
+_WORKERS = 2  # bodies that are mapped into memory at a time
 _T = TypeVar("_T")
 
 
@@ -62,6 +63,7 @@ class Bodies:
     def __init__(self, folder: Path | None, max_bytes: int) -> None:
         self._given = folder
         self._max_bytes = max_bytes
+        self._limiter = CapacityLimiter(_WORKERS)
 
     @property
     def results(self) -> Path:
@@ -72,6 +74,7 @@ class Bodies:
         """Make the folders."""
         root = self._given or Path(tempfile.mkdtemp(prefix="milvue-simulator-"))
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(root / "incoming", ignore_errors=True)  # what a killed one left behind
         for name in ("incoming", "instances", "results"):
             (root / name).mkdir(mode=0o700, exist_ok=True)
         self.root = root
@@ -129,7 +132,7 @@ class Bodies:
         scratch = await to_thread.run_sync(_scratch_folder, self.root / "incoming")
         try:
             await self._write(chunks, scratch / "body")
-            return await to_thread.run_sync(use, scratch / "body")
+            return await to_thread.run_sync(use, scratch / "body", limiter=self._limiter)
         finally:
             with CancelScope(shield=True):
                 await to_thread.run_sync(lambda: shutil.rmtree(scratch, ignore_errors=True))

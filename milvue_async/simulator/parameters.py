@@ -16,6 +16,7 @@ from milvue_async.protocol.models import (
     StructuredReportEnum,
     ValidationError,
 )
+from milvue_async.simulator.objects.parameters import ParameterError, parse_timezone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from milvue_async.protocol.models import OpenEnum
 
 __all__ = [
+    "ENUM_PARAMETERS",
     "InvalidQueryError",
     "RetrieveParameters",
     "parse_language",
@@ -32,7 +34,7 @@ __all__ = [
 
 _TRUE = frozenset({"1", "on", "t", "true", "y", "yes"})
 _FALSE = frozenset({"0", "off", "f", "false", "n", "no"})
-_ENUMS: dict[str, tuple[type[OpenEnum], str]] = {
+ENUM_PARAMETERS: dict[str, tuple[type[OpenEnum], str]] = {
     "output_format": (OutputFormatEnum, "overlay"),
     "language": (LanguageEnum, "en"),
     "output_selection": (OutputSelectionEnum, "all"),
@@ -80,14 +82,19 @@ def parse_retrieve(query: Mapping[str, str]) -> RetrieveParameters:
     command = _value("inference_command", InferenceCommandEnum, None, query, problems)
     values = {
         name: _value(name, enum, default, query, problems)
-        for name, (enum, default) in _ENUMS.items()
+        for name, (enum, default) in ENUM_PARAMETERS.items()
     }
+    timezone = query.get("timezone", "")
+    try:
+        parse_timezone(timezone)
+    except ParameterError as error:
+        problems.append(_problem(error.parameter, error.problem, "value_error"))
     if problems:
         raise InvalidQueryError(problems)
     return RetrieveParameters(
         inference_command=command,
         signed_url=signed_url,
-        timezone=query.get("timezone", ""),
+        timezone=timezone,
         **values,
     )
 
@@ -112,7 +119,7 @@ def parse_language(query: Mapping[str, str]) -> str:
         InvalidQueryError: It is none of the six.
     """
     problems: list[ValidationError] = []
-    language = _value("language", *_ENUMS["language"], query, problems)
+    language = _value("language", *ENUM_PARAMETERS["language"], query, problems)
     if problems:
         raise InvalidQueryError(problems)
     return language

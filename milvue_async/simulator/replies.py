@@ -1,12 +1,14 @@
-"""What goes over the wire on any route: request bodies in; JSON, refusals and multiparts out."""
+"""What is answered on any route, as values: JSON, refusals, files, multiparts of files."""
 
 from __future__ import annotations
 
 import gzip
+import math
 import secrets
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
 from aiohttp import web
 from anyio import to_thread
 
@@ -14,25 +16,84 @@ from milvue_async.protocol.models import ErrorResponse
 from milvue_async.simulator.signing import Client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 
     from milvue_async.protocol.models import Schema
 
 __all__ = [
     "CLIENT",
-    "STARTED",
+    "DICOM",
+    "GZIPPED_DICOM",
+    "JSON",
+    "Answer",
+    "Content",
+    "Multipart",
+    "Part",
     "Refusal",
     "body_of",
-    "json_reply",
-    "send_files",
-    "send_json_part",
+    "files_answer",
+    "json_answer",
+    "json_part_answer",
+    "multipart_answer",
+    "pieces",
+    "retry_after",
 ]
 
-# What a request carries with it:
-CLIENT = web.RequestKey("client", Client)  # who sends it, once checked
-STARTED = web.RequestKey("started", web.StreamResponse)  # the reply, once its headers are sent
+CLIENT = web.RequestKey("client", Client)  # who sends a request, once checked
+JSON = "application/json"
+DICOM = "application/dicom"
+GZIPPED_DICOM = "application/dicom+gzip"
 _BLOCK = 1 << 20
+_BOUNDARY_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a multipart; a file of `GZIPPED_DICOM` is compressed on its way."""
+
+    content_type: str
+    content: bytes | Path
+
+
+@dataclass(frozen=True, slots=True)
+class Multipart:
+    """Parts and the boundary between them."""
+
+    parts: tuple[Part, ...]
+    boundary: str
+
+
+Content = bytes | Path | Multipart
+
+
+def _nothing() -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer that has not been sent.
+
+    Attributes:
+        content: Its body.
+        content_type: The media type, with its parameters; empty where there is no body.
+        status: The HTTP status.
+        headers: Sent along.
+        delivered: Called once the answer has been sent to its last byte.
+    """
+
+    content: Content
+    content_type: str = JSON
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delivered: Callable[[], None] = _nothing
+
+    def then(self, delivered: Callable[[], None]) -> Answer:
+        """The same, with something to do once it has been sent."""
+        return replace(self, delivered=delivered)
+
+    def unusable(self) -> Answer:
+        """The same, as it is when a fault has spoilt it: whoever gets it was given nothing."""
+        return replace(self, delivered=_nothing)
 
 
 class Refusal(Exception):  # noqa: N818  an answer, not a fault
@@ -50,11 +111,10 @@ class Refusal(Exception):  # noqa: N818  an answer, not a fault
         self.message = message
         self.headers = headers or {}
 
-    def reply(self) -> web.Response:
-        """The refusal as it goes over the wire."""
-        reply = json_reply(ErrorResponse(message=self.message), status=self.status)
-        reply.headers.update(self.headers)
-        return reply
+    def answer(self) -> Answer:
+        """The refusal with the body that the API documents."""
+        body = ErrorResponse(message=self.message)
+        return replace(json_answer(body, status=self.status), headers=self.headers)
 
 
 def body_of(request: web.Request) -> AsyncIterable[bytes]:
@@ -62,71 +122,90 @@ def body_of(request: web.Request) -> AsyncIterable[bytes]:
     return request.content.iter_any()
 
 
-def json_reply(body: Schema | bytes, *, status: int = 200) -> web.Response:
+def retry_after(seconds: float | None) -> dict[str, str]:
+    """The header that asks for a pause, in whole seconds; none for None."""
+    return {} if seconds is None else {"Retry-After": str(math.ceil(seconds))}
+
+
+def json_answer(body: Schema | bytes, *, status: int = 200) -> Answer:
     """A JSON body, of a model or of bytes, with a bare ``application/json``.
 
     The vendor's Go client compares the whole header with that: a charset would break it.
     """
-    return web.Response(status=status, body=_encoded(body), content_type="application/json")
+    return Answer(content=_encoded(body), status=status)
 
 
-async def send_json_part(request: web.Request, body: Schema) -> web.StreamResponse:
+def json_part_answer(body: Schema | bytes) -> Answer:
     """A JSON body inside a multipart/related one."""
-    reply, boundary = await _start_multipart(request)
-    header = _part_header(boundary, "application/json")
-    await reply.write(header + _encoded(body) + b"\r\n")
-    return await _end_multipart(reply, boundary)
+    return multipart_answer([Part(JSON, _encoded(body))])
 
 
-async def send_files(
-    request: web.Request, files: Sequence[Path], *, gzipped: bool
-) -> web.StreamResponse:
-    """DICOM files as the parts of one multipart/related body, one in memory at a time at most."""
-    reply, boundary = await _start_multipart(request)
-    for file in files:
-        if gzipped:
-            await reply.write(_part_header(boundary, "application/dicom+gzip"))
-            await reply.write(await to_thread.run_sync(_gzipped, file))
-        else:
-            await reply.write(_part_header(boundary, "application/dicom"))
-            await _write_file(reply, file)
-        await reply.write(b"\r\n")
-    return await _end_multipart(reply, boundary)
+def files_answer(files: Sequence[Path], *, gzipped: bool) -> Answer:
+    """DICOM files as the parts of one multipart/related body."""
+    content_type = GZIPPED_DICOM if gzipped else DICOM
+    return multipart_answer([Part(content_type, file) for file in files])
 
 
-def _encoded(body: Schema | bytes) -> bytes:
-    return body if isinstance(body, bytes) else body.model_dump_json(exclude_none=True).encode()
-
-
-async def _start_multipart(request: web.Request) -> tuple[web.StreamResponse, str]:
-    """Begin a body whose boundary has 32 characters.
+def multipart_answer(parts: Sequence[Part]) -> Answer:
+    """A multipart/related body whose boundary has 32 characters.
 
     The vendor's Python client knows an empty result by the 38 bytes of ``--<boundary>--`` and
     its CRLF, and by nothing else.
     """
-    boundary = secrets.token_hex(16)
-    content_type = f'multipart/related; type="application/dicom"; boundary={boundary}'
-    reply = web.StreamResponse(headers={"Content-Type": content_type})
-    await reply.prepare(request)
-    request[STARTED] = reply
-    return reply, boundary
+    boundary = secrets.token_hex(_BOUNDARY_BYTES)
+    return Answer(
+        content=Multipart(tuple(parts), boundary),
+        content_type=f'multipart/related; type="application/dicom"; boundary={boundary}',
+    )
 
 
-def _part_header(boundary: str, content_type: str) -> bytes:
-    return f"--{boundary}\r\nContent-Type: {content_type}\r\n\r\n".encode()
+async def pieces(content: Content) -> AsyncIterator[bytes]:
+    """A body in pieces, with 1 MiB or one compressed file in memory at a time."""
+    match content:
+        case bytes():
+            yield content
+        case Path():
+            async for block in _blocks(content):
+                yield block
+        case Multipart():
+            for part in content.parts:
+                header = f"--{content.boundary}\r\nContent-Type: {part.content_type}\r\n\r\n"
+                yield header.encode()
+                async for block in _part_blocks(part):
+                    yield block
+                yield b"\r\n"
+            yield f"--{content.boundary}--\r\n".encode()
 
 
-async def _end_multipart(reply: web.StreamResponse, boundary: str) -> web.StreamResponse:
-    await reply.write(f"--{boundary}--\r\n".encode())
-    await reply.write_eof()
-    return reply
+async def _part_blocks(part: Part) -> AsyncIterator[bytes]:
+    if isinstance(part.content, bytes):
+        yield part.content
+    elif part.content_type == GZIPPED_DICOM:
+        yield await to_thread.run_sync(_gzipped, part.content)
+    else:
+        async for block in _blocks(part.content):
+            yield block
 
 
-async def _write_file(reply: web.StreamResponse, path: Path) -> None:
-    async with await anyio.open_file(path, "rb") as file:
-        while block := await file.read(_BLOCK):
-            await reply.write(block)
+async def _blocks(path: Path) -> AsyncIterator[bytes]:
+    """A file in blocks. It is not kept open meanwhile: who breaks off leaves nothing to close."""
+    block = b""
+    offset = 0
+    while offset == 0 or len(block) == _BLOCK:
+        block = await to_thread.run_sync(_block, path, offset)
+        offset += _BLOCK
+        yield block
+
+
+def _block(path: Path, offset: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(_BLOCK)
 
 
 def _gzipped(path: Path) -> bytes:
     return gzip.compress(path.read_bytes())
+
+
+def _encoded(body: Schema | bytes) -> bytes:
+    return body if isinstance(body, bytes) else body.model_dump_json(exclude_none=True).encode()

@@ -1,18 +1,21 @@
-"""Results of finished studies, made once in worker threads and kept on disk."""
+"""Results of finished studies, made once by workers and kept on disk."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import anyio
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, to_process, to_thread
 
-from milvue_async.simulator.captures import write_captures
-from milvue_async.simulator.images import load
+from milvue_async.dicom import dataset_to_bytes
+from milvue_async.protocol.models import SmarturgencesV3, SmartxpertV3
+from milvue_async.simulator.images import describe, read
+from milvue_async.simulator.objects.parameters import ResultParameters
 from milvue_async.simulator.predictions import smarturgences, smartxpert
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Results"]
 
-_WORKERS = 2
+_THREADS = 2
 _ANSWER = "answer.json"
 
 
@@ -36,23 +39,24 @@ class Results:
 
     Args:
         bodies: Where received instances are and results go.
+        processes: How many worker processes make them; 0 for threads of this process.
     """
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, bodies: Bodies, processes: int) -> None:
         self._bodies = bodies
-        self._limiter = CapacityLimiter(_WORKERS)
+        self._run_sync = to_process.run_sync if processes else to_thread.run_sync
+        self._limiter = CapacityLimiter(processes or _THREADS)
         self._made: set[str] = set()
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
-    async def captures(
+    async def files(
         self, instances: tuple[Instance, ...], parameters: RetrieveParameters
     ) -> list[Path]:
-        """The DICOM results of a study, as files in the order of its instances."""
+        """The DICOM results of a study that has instances, as files in their order."""
         parameters = replace(parameters, signed_url=False)  # the same files by either way
-
-        def write(folder: Path) -> None:
-            write_captures(folder, instances, parameters)
-
+        uid, command = instances[0].study_instance_uid, parameters.inference_command
+        answer = await self.answer(uid, instances, command, parameters.language)
+        write = partial(_write_results, instances=instances, parameters=parameters, answer=answer)
         folder = await self._make(_key(instances, parameters), write)
         return await to_thread.run_sync(lambda: sorted(folder.iterdir()))
 
@@ -64,12 +68,13 @@ class Results:
         language: str,
     ) -> bytes:
         """The JSON prediction of a study; that of one without results if it has no instances."""
-
-        def write(folder: Path) -> None:
-            answer = _answer(study_instance_uid, instances, command, language)
-            (folder / _ANSWER).touch(mode=0o600)
-            (folder / _ANSWER).write_bytes(answer)
-
+        write = partial(
+            _write_answer,
+            study_instance_uid=study_instance_uid,
+            instances=instances,
+            command=command,
+            language=language,
+        )
         key = _key(instances, study_instance_uid, command, language)
         folder = await self._make(key, write)
         return await to_thread.run_sync((folder / _ANSWER).read_bytes)
@@ -79,7 +84,7 @@ class Results:
         lock = self._locks.setdefault(key, anyio.Lock())
         async with lock:
             if key not in self._made:
-                await to_thread.run_sync(_write_whole, folder, write, limiter=self._limiter)
+                await self._run_sync(_write_whole, folder, write, limiter=self._limiter)
                 self._made.add(key)
         return folder
 
@@ -95,10 +100,51 @@ def _write_whole(folder: Path, write: Callable[[Path], None]) -> None:
     partial.rename(folder)
 
 
+def _write_results(
+    folder: Path, instances: tuple[Instance, ...], parameters: RetrieveParameters, answer: bytes
+) -> None:
+    """Write the results, numbered; one instance and one result are in memory at a time."""
+    # highdicom takes a second to import: here it is a worker's, and none where nobody asks.
+    from milvue_async.simulator.objects.making import make_results  # noqa: PLC0415
+
+    command = parameters.inference_command
+    model = SmartxpertV3 if command == "smartxpert" else SmarturgencesV3
+    results = make_results(
+        (read(instance) for instance in instances),
+        command,
+        model.model_validate_json(answer),
+        ResultParameters(
+            output_format=parameters.output_format,
+            language=parameters.language,
+            timezone=parameters.timezone,
+            output_selection=parameters.output_selection,
+            recap_theme=parameters.recap_theme,
+            structured_report_format=parameters.structured_report_format,
+            static_report_format=parameters.static_report_format,
+        ),
+    )
+    for number, result in enumerate(results, start=1):
+        path = folder / f"{number:05}.dcm"
+        path.touch(mode=0o600)
+        path.write_bytes(dataset_to_bytes(result))
+
+
+def _write_answer(
+    folder: Path,
+    study_instance_uid: str,
+    instances: tuple[Instance, ...],
+    command: str,
+    language: str,
+) -> None:
+    answer = _answer(study_instance_uid, instances, command, language)
+    (folder / _ANSWER).touch(mode=0o600)
+    (folder / _ANSWER).write_bytes(answer)
+
+
 def _answer(
     study_instance_uid: str, instances: tuple[Instance, ...], command: str, language: str
 ) -> bytes:
-    images = [load(instance).image for instance in instances]
+    images = [describe(instance) for instance in instances]
     if command == "smartxpert":
         return smartxpert(study_instance_uid, images).model_dump_json(exclude_none=True).encode()
     answer = smarturgences(study_instance_uid, images, language)

@@ -24,7 +24,7 @@ class Client:
 
 
 class UrlSigner:
-    """Signs URLs with a secret that lives as long as the simulator.
+    """Signs URLs with a secret of the simulator.
 
     As in cloud stores, an object's name is one path segment with its slashes written ``%2F``,
     the client's API key is part of what is signed, and any change to the URL makes it void.
@@ -37,7 +37,11 @@ class UrlSigner:
     def __init__(self, lifetime: float, clock: Callable[[], float]) -> None:
         self._lifetime = lifetime
         self._clock = clock
-        self._secret = secrets.token_bytes(32)
+        self.renew()
+
+    def renew(self) -> None:
+        """Take a new secret; what was signed is void."""
+        self.secret = secrets.token_bytes(32)
 
     def sign(self, method: str, client: Client, name: str) -> str:
         """A URL that lets a client use ``method`` (PUT or GET) on the object ``name``."""
@@ -57,4 +61,4 @@ class UrlSigner:
 
     def _signature(self, method: str, path: str, expires: str, client: Client) -> str:
         signed = f"{method}\n{path}\n{expires}\n{client.key}"
-        return hmac.new(self._secret, signed.encode(errors="replace"), hashlib.sha256).hexdigest()
+        return hmac.new(self.secret, signed.encode(errors="replace"), hashlib.sha256).hexdigest()

@@ -166,7 +166,7 @@ async def test_the_account_tells_what_came_in_and_what_went_out(
     assert account.post_query == {"organizationId": "o 1", "siteId": "s", "analysisId": "a"}
     assert account.result_queries["smarturgences"]["language"] == "fr"
     assert (account.submissions, account.status_polls, account.flagged) == (1, 2, 1)
-    assert account.deliveries == {"smarturgences": 1}
+    assert account.deliveries == {"smarturgences": {"dicomweb": 1}}
     assert account.json_deliveries == {"smartxpert": 1}
     assert account.status == "done"
     assert (account.complete_at, account.finished_at) == (1000, 1002)

@@ -40,5 +40,9 @@ async def test_each_study_of_real_files_gets_results(api: Api, clock: Clock) -> 
         drawn += sum(bool(each["measures"]) for each in measured)
         results = (await api.results(uid)).datasets()
         assert {result.StudyInstanceUID for result in results} == {uid}
-        assert len(results) == len(account.instances)
+        *images, recap = results
+        assert len(images) == len(account.instances)
+        assert len({images[0].SeriesInstanceUID, recap.SeriesInstanceUID}) == 2
+        assert {image.SeriesInstanceUID for image in images} == {images[0].SeriesInstanceUID}
+        assert len({result.SOPInstanceUID for result in results}) == len(results)
     assert drawn > 50

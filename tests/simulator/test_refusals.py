@@ -67,7 +67,7 @@ async def test_an_unknown_study_is_not_found(api: Api, method: str, path: str) -
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v3", "/v3/studies/1.2/series", "/v3/studies/..%2F..%2Fx/status"]
+    "path", ["/v2", "/v3", "/v3/studies/1.2/series", "/v3/studies/..%2F..%2Fx/status"]
 )
 async def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
     answer = await api.request("GET", path)
@@ -79,6 +79,12 @@ async def test_a_wrong_method_is_not_allowed_and_told_the_right_one(api: Api) ->
     answer = await api.request("DELETE", "/v3/studies")
     assert (answer.status, message(answer)) == (405, "Method Not Allowed")
     assert answer.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", [path for method, path in ROUTES if method == "GET"])
+async def test_a_get_route_does_not_answer_head(api: Api, path: str) -> None:
+    async with api.session.head(f"{api.simulator.url}{path}", headers=api.headers) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "GET")
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,11 @@ def edited(file: Path, edit: Callable[[pydicom.Dataset], None]) -> bytes:
     return dataset_to_bytes(dataset)
 
 
+async def overlays(api: Api, uid: str, command: str = "smarturgences") -> list[pydicom.Dataset]:
+    """The results of a study that show one of its images each."""
+    return (await api.results(uid, command, output_selection="no_recap")).datasets()
+
+
 def grey(dataset: pydicom.Dataset) -> NDArray[np.bool_]:
     """Which pixels of a result have no colour."""
     red, green, blue = np.moveaxis(dataset.pixel_array, 2, 0)
@@ -166,7 +171,7 @@ async def test_a_result_is_a_secondary_capture_of_the_same_patient_and_study(
 ) -> None:
     files = study_files(tmp_path, instances=2)
     uid = await finished(api, clock, files)
-    results = (await api.results(uid, command)).datasets()
+    results = await overlays(api, uid, command)
     assert len(results) == 2
     for result, file in zip(results, files, strict=True):
         source = pydicom.dcmread(file)
@@ -182,34 +187,75 @@ async def test_a_result_is_a_secondary_capture_of_the_same_patient_and_study(
         assert reference.ReferencedSOPInstanceUID == source.SOPInstanceUID
 
 
-async def test_each_command_has_a_series_of_its_own_that_stays_the_same(
+@pytest.mark.parametrize("command", ["smarturgences", "smartxpert"])
+async def test_unless_asked_otherwise_a_recap_follows_the_result_of_each_image(
+    api: Api, clock: Clock, tmp_path: Path, command: str
+) -> None:
+    files = study_files(tmp_path, instances=2)
+    uid = await finished(api, clock, files)
+    results = (await api.results(uid, command)).datasets()
+    sources = [str(pydicom.dcmread(file).SOPInstanceUID) for file in files]
+    named = [
+        [str(item.ReferencedSOPInstanceUID) for item in result.SourceImageSequence]
+        for result in results
+    ]
+    assert named == [[sources[0]], [sources[1]], sources]
+    assert {result.SOPClassUID for result in results} == {SecondaryCaptureImageStorage}
+    assert {result.StudyInstanceUID for result in results} == {uid}
+    assert {result.PatientID for result in results} == {"PHANTOM"}
+    for number, result in enumerate(results[:2]):
+        shown = result.pixel_array[:64, :64, 0][grey(result)[:64, :64]]
+        source = pydicom.dcmread(files[number]).pixel_array[grey(result)[:64, :64]]
+        assert shown.size
+        assert np.abs(shown - source / 4095 * 255).max() < 2
+
+
+async def test_each_command_has_series_of_its_own_that_stay_the_same(
     api: Api, clock: Clock, tmp_path: Path
 ) -> None:
     uid = await finished(api, clock, study_files(tmp_path, instances=2))
-    series: dict[str, set[str]] = {}
+    series: dict[str, list[str]] = {}
+    instances: dict[str, list[str]] = {}
     for command in ("smarturgences", "smartxpert", "smarturgences"):
         results = (await api.results(uid, command)).datasets()
-        found = {str(result.SeriesInstanceUID) for result in results}
+        found = [str(result.SeriesInstanceUID) for result in results]
+        assert found[0] == found[1] != found[2]  # the images' and the recap's
         assert series.setdefault(command, found) == found
-        assert len({result.SOPInstanceUID for result in results}) == 2
-    assert len(series["smarturgences"] | series["smartxpert"]) == 2
+        made = [str(result.SOPInstanceUID) for result in results]
+        assert instances.setdefault(command, made) == made
+    assert len({*series["smarturgences"], *series["smartxpert"]}) == 4
+    assert len({*instances["smarturgences"], *instances["smartxpert"]}) == 6
 
 
-async def test_the_value_of_a_patient_attribute_is_copied_as_the_bytes_it_is(
+async def test_another_simulator_makes_the_same_results(
+    start_simulator: StartSimulator, clock: Clock, tmp_path: Path
+) -> None:
+    parts = []
+    for _ in range(2):
+        api = await start_simulator()
+        uid = await finished(api, clock, study_files(tmp_path))
+        parts.append((await api.results(uid)).parts())
+    assert len(parts[0]) == 3
+    assert parts[0] == parts[1]
+
+
+async def test_a_patient_name_in_no_character_set_is_kept_in_unicode(
     api: Api, clock: Clock, tmp_path: Path
 ) -> None:
     file = study_files(tmp_path, instances=1)[0].read_bytes()
-    odd = file.replace(b"Test^Phantom", b"Test^\xff\xfe^^^^^")  # in no character set
+    odd = file.replace(b"Test^Phantom", b"Test^\xff\xfe^^^^^")  # seven components, too
+    assert odd != file
     uid = await finished(api, clock, [odd])
-    ((_, content),) = (await api.results(uid)).parts()
-    assert b"Test^\xff\xfe^^^^^" in content
+    results = (await api.results(uid)).datasets()
+    assert {result.SpecificCharacterSet for result in results} == {"ISO_IR 192"}
+    assert {str(result.PatientName) for result in results} == {"Test^ÿþ^^^"}
 
 
 async def test_boxes_are_burned_into_the_picture_at_their_edges(
     api: Api, clock: Clock, tmp_path: Path
 ) -> None:
     uid, answer = await with_boxes(api, clock, tmp_path, rows=200, columns=300)
-    (result,) = (await api.results(uid)).datasets()
+    (result,) = await overlays(api, uid)
     colourless = grey(result)
     for box in answer["instances"][0]["bounding_boxes"]:
         (left, top), (right, bottom) = box["top_left"], box["bottom_right"]
@@ -225,7 +271,7 @@ async def test_measures_are_burned_into_the_picture_at_their_ends(
 ) -> None:
     uid = await finished(api, clock, study_files(tmp_path, instances=1, rows=200, columns=300))
     (instance,) = (await api.get(f"/v3/smartxpert/{uid}")).json()["instances"]
-    (result,) = (await api.results(uid, "smartxpert")).datasets()
+    (result,) = await overlays(api, uid, "smartxpert")
     colourless = grey(result)
     for measure in instance["measures"]:
         for x1, y1, x2, y2 in measure["lines"]:
@@ -238,7 +284,7 @@ async def test_the_picture_beside_the_marks_is_that_of_the_source(
 ) -> None:
     files = study_files(tmp_path, instances=1, rows=200, columns=300)
     uid = await finished(api, clock, files)
-    (result,) = (await api.results(uid)).datasets()
+    (result,) = await overlays(api, uid)
     unmarked = grey(result)[:200, :300]
     source = pydicom.dcmread(files[0]).pixel_array / 4095 * 255
     difference = np.abs(result.pixel_array[:200, :300, 0] - source)[unmarked]
@@ -252,29 +298,38 @@ async def test_a_monochrome1_image_is_shown_inverted(
         dataset.PhotometricInterpretation = "MONOCHROME1"
 
     files = study_files(tmp_path, instances=1, rows=200, columns=300)
-    (plain,) = (await api.results(await finished(api, clock, files))).datasets()
+    (plain,) = await overlays(api, await finished(api, clock, files))
     uid = await finished(api, clock, [edited(files[0], invert)])
-    (inverted,) = (await api.results(uid)).datasets()
+    (inverted,) = await overlays(api, uid)
     unmarked = grey(plain) & grey(inverted)
     total = plain.pixel_array[..., 0].astype(int) + inverted.pixel_array[..., 0]
     assert set(total[:200, :300][unmarked[:200, :300]]) == {255}
 
 
-async def test_every_result_says_below_the_image_that_it_is_simulated(
-    api: Api, clock: Clock, tmp_path: Path
+@pytest.mark.parametrize("command", ["smarturgences", "smartxpert"])
+async def test_every_result_says_that_it_is_simulated(
+    api: Api, clock: Clock, tmp_path: Path, command: str
 ) -> None:
     uid = await finished(api, clock, study_files(tmp_path, instances=1, rows=2, columns=2))
-    (result,) = (await api.results(uid)).datasets()
-    assert result.DerivationDescription == "SIMULATED - NOT FOR DIAGNOSTIC USE"
-    assert result.Columns >= 300  # wide enough for the words, whatever the image
-    assert result.pixel_array[2:].max() == 255
+    results = (await api.results(uid, command)).datasets()
+    assert len(results) == 2
+    for result in results:
+        assert result.DerivationDescription == "SIMULATED - NOT FOR DIAGNOSTIC USE"
+        assert result.SeriesDescription.startswith(f"{command} ")
+        assert result.SeriesDescription.endswith(" (SIMULATED)")
+        assert result.BurnedInAnnotation == "YES"
+    overlay, recap = results
+    assert overlay.Columns >= 300  # wide enough for the words, whatever the image
+    assert overlay.pixel_array[2:].max() == 255  # white below the image
+    notice = (recap.pixel_array == (255, 176, 0)).all(axis=2)  # its colour on a dark page
+    assert notice[: recap.Rows // 2].any()
 
 
 async def test_a_large_image_is_drawn_smaller_with_its_marks_in_place(
     api: Api, clock: Clock, tmp_path: Path
 ) -> None:
     uid, answer = await with_boxes(api, clock, tmp_path, rows=4097, columns=200)
-    (result,) = (await api.results(uid)).datasets()
+    (result,) = await overlays(api, uid)
     assert result.Rows < 2200
     colourless = grey(result)
     for box in answer["instances"][0]["bounding_boxes"]:
@@ -312,9 +367,11 @@ async def test_what_cannot_be_drawn_becomes_a_grey_page_without_findings(
     (file,) = study_files(tmp_path, instances=1)
     uid = await finished(api, clock, [edited(file, edit)])
     for command in ("smarturgences", "smartxpert"):
-        (result,) = (await api.results(uid, command)).datasets()
-        assert result.PatientID == "PHANTOM"
+        (result,) = await overlays(api, uid, command)
+        assert result.SOPClassUID == SecondaryCaptureImageStorage
+        assert (result.StudyInstanceUID, result.PatientID) == (uid, "PHANTOM")
         assert set(np.unique(result.pixel_array[:512, :512])) == {96}
+        assert result.pixel_array[512:].max() == 255  # the words that say so
     (instance,) = (await api.get(f"/v3/smarturgences/{uid}")).json()["instances"]
     assert instance["findings"] == instance["bounding_boxes"] == instance["body_parts"] == []
     (instance,) = (await api.get(f"/v3/smartxpert/{uid}")).json()["instances"]
@@ -326,7 +383,8 @@ async def test_a_page_for_a_file_that_cannot_be_read_is_of_the_same_study(
 ) -> None:
     (file,) = study_files(tmp_path, instances=1)
     uid = await finished(api, clock, [edited(file, bomb)])
-    (result,) = (await api.results(uid)).datasets()
+    (result,) = await overlays(api, uid)
+    assert result.SOPClassUID == SecondaryCaptureImageStorage
     assert set(np.unique(result.pixel_array[:512, :512])) == {96}
     assert (result.StudyInstanceUID, result.PatientID) == (uid, "")
 
@@ -351,8 +409,10 @@ async def test_a_study_sent_again_with_other_pixels_gets_other_results(
         dataset.PixelData = bytes(len(dataset.PixelData))
 
     files = study_files(tmp_path, instances=1)
-    (first,) = (await api.results(await finished(api, clock, files))).datasets()
+    firsts = (await api.results(await finished(api, clock, files))).datasets()
     uid = await finished(api, clock, [edited(files[0], blacken)])
-    (second,) = (await api.results(uid)).datasets()
-    assert first.SOPInstanceUID != second.SOPInstanceUID
-    assert first.PixelData != second.PixelData
+    seconds = (await api.results(uid)).datasets()
+    assert len(firsts) == len(seconds) == 2
+    for first, second in zip(firsts, seconds, strict=True):
+        assert first.SOPInstanceUID != second.SOPInstanceUID
+        assert first.PixelData != second.PixelData

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,10 +13,12 @@ from typing import TYPE_CHECKING
 import aiohttp
 import anyio
 import pytest
+from anyio.abc import SocketAttribute
 
 from milvue_async.simulator import Simulator, SimulatorConfig
 from tests.dicom_files import study_files
 from tests.simulator.support import KEY, Api, multipart
+from tests.simulator.wire import head, port_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,10 +46,6 @@ def files_below(folder: Path) -> list[Path]:
 
 def modes(paths: list[Path]) -> set[int]:
     return {path.stat().st_mode & 0o777 for path in paths}
-
-
-def port_of(api: Api) -> int:
-    return int(api.simulator.url.rpartition(":")[2])
 
 
 async def test_it_listens_on_loopback_at_the_given_port(api: Api) -> None:
@@ -79,7 +79,8 @@ async def test_a_given_folder_is_private_and_stays(
     await api.simulator.stop()
     kept = files_below(folder)
     assert {file.read_bytes() for file in files} <= {file.read_bytes() for file in kept}
-    assert len(kept) == 2 + 2 + 1  # received, captures, JSON; nothing of the request's body
+    own = {folder / "simulator.json", folder / "studies" / f"{uid}.json"}
+    assert len(set(kept) - own) == 2 + 3 + 1  # received, results, JSON; no request's body
     assert modes(kept) == {0o600}
     assert modes(list(set(below(folder)) - set(kept))) == {0o700}
 
@@ -110,9 +111,11 @@ async def test_a_client_that_leaves_in_mid_upload_leaves_nothing_behind(
             await anyio.lowlevel.checkpoint()
     while entries(folder / "incoming"):
         await anyio.lowlevel.checkpoint()
-    assert files_below(folder) == []
+    assert files_below(folder) == [folder / "simulator.json"]
     assert caplog.records == []
-    await api.submit(files)  # the quota was given back
+    with anyio.fail_after(10):  # within which the quota is given back
+        while (await api.post_study(files)).status == 429:
+            await anyio.lowlevel.checkpoint()
 
 
 async def test_a_client_that_leaves_in_mid_download_got_no_delivery(
@@ -127,7 +130,27 @@ async def test_a_client_that_leaves_in_mid_download_got_no_delivery(
         await stream.send(head.encode())
         await stream.receive(100)
     await api.simulator.stop()
-    assert api.simulator.account[uid].deliveries == {"smarturgences": 1}
+    assert api.simulator.account[uid].deliveries == {"smarturgences": {"dicomweb": 1}}
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_client_that_stops_reading_and_then_resets_got_no_delivery(
+    api: Api, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uid = await api.submit(study_files(tmp_path, rows=2000, columns=2000))
+    clock.now += 2
+    listed = (await api.results(uid, signed_url="true")).json()["signed_urls"]
+    wado = f"/v3/studies/{uid}?inference_command=smarturgences"
+    for path in (wado, listed[0].removeprefix(api.simulator.url)):
+        async with await anyio.connect_tcp("127.0.0.1", port_of(api)) as stream:
+            connection = stream.extra(SocketAttribute.raw_socket)  # noqa: S610  anyio, not Django
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await stream.send(head("GET", path))
+            await stream.receive(100)
+            for _ in range(300):  # turns of the loop, in which the buffers fill
+                await anyio.lowlevel.checkpoint()
+    await api.simulator.stop()
+    assert api.simulator.account[uid].deliveries == {}
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
@@ -179,7 +202,7 @@ async def test_an_answer_that_breaks_off_is_cut_without_its_closing_boundary(
     last.mkdir()
     with pytest.raises(aiohttp.ClientPayloadError):
         await api.results(uid)
-    assert api.simulator.account[uid].deliveries == {"smarturgences": 1}
+    assert api.simulator.account[uid].deliveries == {"smarturgences": {"dicomweb": 1}}
 
 
 async def test_results_in_a_given_folder_serve_the_next_simulator(
@@ -194,7 +217,7 @@ async def test_results_in_a_given_folder_serve_the_next_simulator(
         seen.append([content for _, content in (await api.results(uid)).parts()])
         await api.simulator.stop()
     assert seen[0] == seen[1]
-    assert len(entries(folder / "results")) == 1
+    assert len(entries(folder / "results")) == 2  # the DICOM results, and the JSON they are of
 
 
 @pytest.mark.parametrize("host", ["x:99999", "x:abc", ":"])
@@ -214,5 +237,20 @@ def test_a_missing_extra_is_said_in_one_line(missing: str) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert ran.stderr.splitlines()[-1] == (
-        "ImportError: the simulator needs numpy and Pillow: pip install 'milvue-async[simulator]'"
+        "ImportError: the simulator needs its extra: pip install 'milvue-async[simulator]'"
     )
+
+
+async def test_results_made_by_processes_are_those_made_by_threads(
+    start_simulator: StartSimulator, clock: Clock, tmp_path: Path, folder: Path
+) -> None:
+    seen = []
+    for processes in (0, 2):
+        api = await start_simulator(processes=processes, folder=folder / str(processes))
+        uid = await api.submit(study_files(tmp_path))
+        clock.now += 2
+        json = (await api.get(f"/v3/smarturgences/{uid}")).body
+        parts = (await api.results(uid)).parts()
+        seen.append((json, [content for _, content in parts]))
+        assert modes(files_below(folder / str(processes) / "results")) == {0o600}
+    assert seen[0] == seen[1]

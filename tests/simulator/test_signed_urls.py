@@ -96,7 +96,9 @@ async def test_results_come_by_signed_url_as_they_come_by_wado(
         assert answer.headers["Content-Length"] == str(len(answer.body))
         bodies.append(answer.body)
     assert bodies == [content for _, content in (await api.results(uid)).parts()]
-    assert api.simulator.account[uid].deliveries == {"smarturgences": 2}
+    assert api.simulator.account[uid].deliveries == {
+        "smarturgences": {"dicomweb": 1, "signed_url": 1}
+    }
 
 
 async def test_a_signed_url_expires(
