@@ -54,12 +54,8 @@ class Held(Protocol[T_co]):
     """A result that is whole and has no name yet."""
 
     @property
-    def study_instance_uid(self) -> str:
-        """StudyInstanceUID (0020,000D), validated."""
-
-    @property
-    def sop_instance_uid(self) -> str:
-        """SOPInstanceUID (0008,0018), validated."""
+    def header(self) -> dicom.InstanceHeader:
+        """Its UIDs, validated."""
 
     def publish(self) -> T_co:
         """Give it its name; blocking."""
@@ -113,14 +109,6 @@ class _DatasetHeld:
     dataset: Dataset
     header: dicom.InstanceHeader
 
-    @property
-    def study_instance_uid(self) -> str:
-        return self.header.study_instance_uid
-
-    @property
-    def sop_instance_uid(self) -> str:
-        return self.header.sop_instance_uid
-
     def publish(self) -> Dataset:
         return self.dataset
 
@@ -158,16 +146,8 @@ class _FileHeld:
     partial: PartialFile
     header: dicom.InstanceHeader
 
-    @property
-    def study_instance_uid(self) -> str:
-        return self.header.study_instance_uid
-
-    @property
-    def sop_instance_uid(self) -> str:
-        return self.header.sop_instance_uid
-
     def publish(self) -> Path:
-        return self.partial.publish(f"{self.sop_instance_uid}.dcm")
+        return self.partial.publish(f"{self.header.sop_instance_uid}.dcm")
 
     def withdraw(self) -> None:
         self.partial.withdraw()
@@ -333,7 +313,7 @@ class _Reception(Generic[T]):
                 await self._current.write(event.data)
             else:
                 held = await self._current.finish()
-                if held.study_instance_uid != self._request.study_instance_uid:
+                if held.header.study_instance_uid != self._request.study_instance_uid:
                     raise ProtocolError("a result belongs to another study")
                 self._held.append(held)
                 self._current = None
@@ -387,7 +367,7 @@ async def _get_all(
 async def _publish(held: list[Held[T]], request: Request) -> list[T]:
     is_whole = False
     try:
-        if len({result.sop_instance_uid for result in held}) < len(held):
+        if len({result.header.sop_instance_uid for result in held}) < len(held):
             raise ProtocolError("two results have the same SOPInstanceUID").concerning(
                 route=request.route, study_instance_uid=request.study_instance_uid
             )
