@@ -126,7 +126,7 @@ def _write_results(
     for number, result in enumerate(results, start=1):
         path = folder / f"{number:05}.dcm"
         path.touch(mode=0o600)
-        path.write_bytes(dataset_to_bytes(result))
+        path.write_bytes(dataset_to_bytes(result, in_place=True))
 
 
 def _write_answer(
