@@ -1,7 +1,9 @@
 """How many studies a simulator takes through the whole job, and what memory that costs it.
 
 Run from the root of the checkout: ``python -m benchmarks.simulator_load``. The simulator is a
-process of its own; the client is plain aiohttp, so that nothing but the simulator is measured.
+process of its own; the client is plain aiohttp, so that nothing but the simulator is measured. No
+two studies have the same pixels. Enough of them are under way at once, and inference is short
+enough, that neither is what ends the run.
 Memory is read from ``/proc``, so that this runs on Linux only.
 """
 
@@ -121,11 +123,13 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--instances", type=int, default=1)
     parser.add_argument("--mebibytes", type=int, default=0, help="of each; 0: 64 x 64 pixels")
-    parser.add_argument("--at-once", type=int, default=64)
+    parser.add_argument("--at-once", type=int, default=128)
+    parser.add_argument("--service", default="0.5", help="seconds of inference, as of simulate")
     parser.add_argument("--uploads-only", action="store_true", help="get no results")
     parser.add_argument("options", nargs="*", help="of the simulator, after --")
     arguments = parser.parse_args()
-    with _simulator(arguments.options) as (url, pid):
+    options = ["--service", arguments.service, *arguments.options]
+    with _simulator(options) as (url, pid):
         template = _template(arguments.instances, arguments.mebibytes)
         load = Load(url, pid, template, not arguments.uploads_only)
         started = time.monotonic()
@@ -157,7 +161,8 @@ def _template(instances: int, mebibytes: int) -> bytes:
         dataset = instance(study_instance_uid=study, number=number, rows=rows, columns=columns)
         dataset.SOPInstanceUID = f"{study}.{number}"
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-        dataset.PixelData = bytes(range(0, 256, 2)) * (rows * columns // 64)
+        pixels = bytes(range(0, 256, 2)) * (rows * columns // 64)
+        dataset.PixelData = _NUMBER.encode() + pixels[len(_NUMBER) :]  # of each study others
         buffer = DicomBytesIO()
         dataset.save_as(buffer, enforce_file_format=True)
         head = f"--{_BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n"

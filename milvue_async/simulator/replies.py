@@ -16,7 +16,15 @@ from milvue_async.protocol.models import ErrorResponse
 from milvue_async.simulator.signing import Client
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import (
+        AsyncIterable,
+        AsyncIterator,
+        Callable,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from milvue_async.protocol.models import Schema
 
@@ -44,7 +52,6 @@ JSON = "application/json"
 DICOM = "application/dicom"
 GZIPPED_DICOM = "application/dicom+gzip"
 _BLOCK = 1 << 20
-_JOINED_BYTES = 1 << 16
 _BOUNDARY_BYTES = 16
 
 
@@ -162,48 +169,50 @@ def multipart_answer(parts: Sequence[Part]) -> Answer:
 
 async def pieces(content: Content) -> AsyncIterator[bytes]:
     """A body in pieces, with some 2 MiB or one compressed file in memory at a time."""
-    match content:
-        case bytes():
-            yield content
-        case Path():
-            async for block in _blocks(content):
-                yield block
-        case Multipart():
-            # Joined, since each piece is a system call of its own for whoever sends it.
-            joined = bytearray()
-            async for piece in _multipart_pieces(content):
-                joined += piece
-                if len(joined) >= _JOINED_BYTES:
-                    yield bytes(joined)
-                    joined.clear()
-            yield bytes(joined)
+    if isinstance(content, bytes):
+        yield content
+        return
+    # Joined, since each piece is a system call for whoever sends it, and each turn of a thread.
+    joined = _joined(_blocks(content) if isinstance(content, Path) else _parts(content))
+    piece = await to_thread.run_sync(next, joined)
+    while len(piece) >= _BLOCK:
+        yield piece
+        piece = await to_thread.run_sync(next, joined)
+    yield piece
 
 
-async def _multipart_pieces(content: Multipart) -> AsyncIterator[bytes]:
+def _joined(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces, each read when it is asked for; the last is below `_BLOCK`."""
+    waiting: list[bytes] = []
+    size = 0
+    for block in blocks:
+        waiting.append(block)
+        size += len(block)
+        if size >= _BLOCK:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    yield b"".join(waiting)
+
+
+def _parts(content: Multipart) -> Iterator[bytes]:
     for part in content.parts:
         yield f"--{content.boundary}\r\nContent-Type: {part.content_type}\r\n\r\n".encode()
-        async for block in _part_blocks(part):
-            yield block
+        if isinstance(part.content, bytes):
+            yield part.content
+        elif part.content_type == GZIPPED_DICOM:
+            yield gzip.compress(part.content.read_bytes())
+        else:
+            yield from _blocks(part.content)
         yield b"\r\n"
     yield f"--{content.boundary}--\r\n".encode()
 
 
-async def _part_blocks(part: Part) -> AsyncIterator[bytes]:
-    if isinstance(part.content, bytes):
-        yield part.content
-    elif part.content_type == GZIPPED_DICOM:
-        yield await to_thread.run_sync(_gzipped, part.content)
-    else:
-        async for block in _blocks(part.content):
-            yield block
-
-
-async def _blocks(path: Path) -> AsyncIterator[bytes]:
+def _blocks(path: Path) -> Iterator[bytes]:
     """A file in blocks. It is not kept open meanwhile: who breaks off leaves nothing to close."""
     block = b""
     offset = 0
     while offset == 0 or len(block) == _BLOCK:
-        block = await to_thread.run_sync(_block, path, offset)
+        block = _block(path, offset)
         offset += _BLOCK
         yield block
 
@@ -212,10 +221,6 @@ def _block(path: Path, offset: int) -> bytes:
     with path.open("rb") as file:
         file.seek(offset)
         return file.read(_BLOCK)
-
-
-def _gzipped(path: Path) -> bytes:
-    return gzip.compress(path.read_bytes())
 
 
 def _encoded(body: Schema | bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Results"]
 
 _THREADS = 2
-_ANSWER = "answer.json"
 
 
 class Results:
@@ -46,7 +46,7 @@ class Results:
         self._bodies = bodies
         self._run_sync = to_process.run_sync if processes else to_thread.run_sync
         self._limiter = CapacityLimiter(processes or _THREADS)
-        self._made: set[str] = set()
+        self._made: dict[str, tuple[str, ...]] = {}
         self._locks: WeakValueDictionary[str, anyio.Lock] = WeakValueDictionary()
 
     async def files(
@@ -54,11 +54,13 @@ class Results:
     ) -> list[Path]:
         """The DICOM results of a study that has instances, as files in their order."""
         parameters = replace(parameters, signed_url=False)  # the same files by either way
-        uid, command = instances[0].study_instance_uid, parameters.inference_command
-        answer = await self.answer(uid, instances, command, parameters.language)
-        write = partial(_write_results, instances=instances, parameters=parameters, answer=answer)
-        folder = await self._make(_key(instances, parameters), write)
-        return await to_thread.run_sync(lambda: sorted(folder.iterdir()))
+        key = _key(instances, parameters)
+        if key not in self._made:
+            uid, language = instances[0].study_instance_uid, parameters.language
+            answer = await self._answer(uid, instances, parameters.inference_command, language)
+            await self._make(key, partial(_write_results, instances, parameters, answer))
+        folder = self._bodies.results / key
+        return [folder / name for name in self._made[key]]
 
     async def answer(
         self,
@@ -68,40 +70,49 @@ class Results:
         language: str,
     ) -> bytes:
         """The JSON prediction of a study; that of one without results if it has no instances."""
-        write = partial(
-            _write_answer,
-            study_instance_uid=study_instance_uid,
-            instances=instances,
-            command=command,
-            language=language,
-        )
-        key = _key(instances, study_instance_uid, command, language)
-        folder = await self._make(key, write)
-        return await to_thread.run_sync((folder / _ANSWER).read_bytes)
+        file = await self._answer(study_instance_uid, instances, command, language)
+        return await to_thread.run_sync(file.read_bytes)
 
-    async def _make(self, key: str, write: Callable[[Path], None]) -> Path:
-        folder = self._bodies.results / key
-        lock = self._locks.setdefault(key, anyio.Lock())
+    async def _answer(
+        self,
+        study_instance_uid: str,
+        instances: tuple[Instance, ...],
+        command: str,
+        language: str,
+    ) -> Path:
+        """The file of a JSON prediction. Those of both commands are made from one look."""
+        key = _key(instances, study_instance_uid, language)
+        await self._make(key, partial(_write_answers, study_instance_uid, instances, language))
+        return self._bodies.results / key / f"{command}.json"
+
+    async def _make(self, key: str, write: Callable[[Path], None]) -> None:
+        if key in self._made:
+            return
+        lock = self._locks.setdefault(key, anyio.Lock(fast_acquire=True))
         async with lock:
             if key not in self._made:
-                await self._run_sync(_write_whole, folder, write, limiter=self._limiter)
-                self._made.add(key)
-        return folder
+                folder = self._bodies.results / key
+                names = await self._run_sync(_write_whole, folder, write, limiter=self._limiter)
+                self._made[key] = names
 
 
-def _write_whole(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder beside its place, then rename it. One that is there already stays."""
-    if folder.exists():
-        return
-    partial = folder.with_suffix(".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(mode=0o700)
-    write(partial)
-    partial.rename(folder)
+def _write_whole(folder: Path, write: Callable[[Path], None]) -> tuple[str, ...]:
+    """Write a folder beside its place, then rename it. One that is there already stays.
+
+    Returns:
+        The names of its files, in their order.
+    """
+    if not folder.exists():
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(mode=0o700)
+        write(partial)
+        partial.rename(folder)
+    return tuple(sorted(path.name for path in folder.iterdir()))
 
 
 def _write_results(
-    folder: Path, instances: tuple[Instance, ...], parameters: RetrieveParameters, answer: bytes
+    instances: tuple[Instance, ...], parameters: RetrieveParameters, answer: Path, folder: Path
 ) -> None:
     """Write the results, numbered; one instance and one result are in memory at a time."""
     # highdicom takes a second to import: here it is a worker's, and none where nobody asks.
@@ -112,7 +123,7 @@ def _write_results(
     results = make_results(
         (read(instance) for instance in instances),
         command,
-        model.model_validate_json(answer),
+        model.model_validate_json(answer.read_bytes()),
         ResultParameters(
             output_format=parameters.output_format,
             language=parameters.language,
@@ -124,31 +135,25 @@ def _write_results(
         ),
     )
     for number, result in enumerate(results, start=1):
-        path = folder / f"{number:05}.dcm"
-        path.touch(mode=0o600)
-        path.write_bytes(dataset_to_bytes(result, in_place=True))
+        _write(folder / f"{number:05}.dcm", dataset_to_bytes(result, in_place=True))
 
 
-def _write_answer(
-    folder: Path,
-    study_instance_uid: str,
-    instances: tuple[Instance, ...],
-    command: str,
-    language: str,
+def _write_answers(
+    study_instance_uid: str, instances: tuple[Instance, ...], language: str, folder: Path
 ) -> None:
-    answer = _answer(study_instance_uid, instances, command, language)
-    (folder / _ANSWER).touch(mode=0o600)
-    (folder / _ANSWER).write_bytes(answer)
-
-
-def _answer(
-    study_instance_uid: str, instances: tuple[Instance, ...], command: str, language: str
-) -> bytes:
     images = [describe(instance) for instance in instances]
-    if command == "smartxpert":
-        return smartxpert(study_instance_uid, images).model_dump_json(exclude_none=True).encode()
-    answer = smarturgences(study_instance_uid, images, language)
-    return answer.model_dump_json(exclude_none=True).encode()
+    answers = {
+        "smarturgences": smarturgences(study_instance_uid, images, language),
+        "smartxpert": smartxpert(study_instance_uid, images),
+    }
+    for command, answer in answers.items():
+        content = answer.model_dump_json(exclude_none=True).encode()
+        _write(folder / f"{command}.json", content)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
 
 
 def _key(instances: tuple[Instance, ...], *parameters: object) -> str:

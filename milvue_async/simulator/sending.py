@@ -33,10 +33,14 @@ async def send(request: web.Request, answer: Answer) -> web.StreamResponse:
     Raises:
         ConnectionError: The client left before that.
     """
-    is_chunked = isinstance(answer.content, Multipart)
-    reply = await _start(request, answer, 0 if is_chunked else await _size(answer.content))
-    async for piece in pieces(answer.content):
-        await reply.write(piece)
+    if isinstance(answer.content, bytes):
+        reply: web.StreamResponse = reply_of(answer)  # headers and body leave as one
+        await _prepare(request, reply)
+    else:
+        is_chunked = isinstance(answer.content, Multipart)
+        reply = await _start(request, answer, 0 if is_chunked else await _size(answer.content))
+        async for piece in pieces(answer.content):
+            await reply.write(piece)
     await reply.write_eof()
     await request.writer.drain()
     answer.delivered()
@@ -121,14 +125,18 @@ def reply_of(answer: Answer) -> web.Response:
 
 async def _start(request: web.Request, answer: Answer, size: int) -> web.StreamResponse:
     """Send the headers. A multipart goes in chunks, whatever its size."""
-    if request.transport is not None:  # what was written, the system then really has
-        request.transport.set_write_buffer_limits(high=0)
     reply = web.StreamResponse(status=answer.status, headers=_headers(answer))
     if not isinstance(answer.content, Multipart):
         reply.content_length = size
+    await _prepare(request, reply)
+    return reply
+
+
+async def _prepare(request: web.Request, reply: web.StreamResponse) -> None:
+    if request.transport is not None:  # what was written, the system then really has
+        request.transport.set_write_buffer_limits(high=0)
     await reply.prepare(request)
     request[STARTED] = reply
-    return reply
 
 
 async def _size(content: Content) -> int:

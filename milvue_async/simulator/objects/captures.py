@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from copy import copy
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from highdicom.sc import SCImage
 from PIL import Image, ImageDraw
+from pydicom.dataset import Dataset, FileMetaDataset
 
 from milvue_async.protocol.models import PathoLabelEnum
+from milvue_async.simulator.objects.identity import EQUIPMENT
 from milvue_async.simulator.objects.lettering import draw_mark, fitting_size, font, wrap
 from milvue_async.simulator.objects.marks import MEASURE
 from milvue_async.simulator.objects.wording import DISCLAIMER, NOT_DRAWN, disclaimers, say
@@ -17,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
-    from pydicom.dataset import Dataset
 
     from milvue_async.simulator.objects.attributes import Reference
     from milvue_async.simulator.objects.identity import Maker
@@ -40,19 +43,33 @@ _MIN_WIDTH = 320  # pixels, so that the disclaimer can be read
 _PAGE_SHAPE = (512, 512, 3)
 _PAGE_GREY = 96
 _MARGIN = 4  # pixels
+_NAMES = {
+    "SeriesInstanceUID": "series_instance_uid",
+    "SeriesNumber": "series_number",
+    "SeriesDescription": "series_description",
+    "SOPInstanceUID": "sop_instance_uid",
+    "InstanceNumber": "instance_number",
+}
 
 
-def overlay(picture: Picture, marks: Sequence[Mark], language: str) -> NDArray[np.uint8]:
+def overlay(
+    annotated: NDArray[np.uint8], marks: Sequence[Mark], language: str
+) -> NDArray[np.uint8]:
     """A picture of the source with its marks burned in, and what they are in words below it.
 
-    The image lies at the top left, so that coordinates of a prediction, divided by
-    ``picture.step``, are those of the result.
+    The image lies at the top left, so that coordinates of a prediction, divided by the step of
+    its picture, are those of the result.
+
+    Args:
+        annotated: The picture with its marks, as of `annotate`.
+        marks: What they are.
+        language: Of the words.
 
     Returns:
         RGB of 8 bits, shape (rows, columns, 3).
     """
     texts = [*disclaimers(language), *(mark.text for mark in marks)]
-    return _captioned(annotate(picture, marks), texts)
+    return _captioned(annotated, texts)
 
 
 def undrawn(language: str) -> NDArray[np.uint8]:
@@ -84,17 +101,39 @@ def capture(
         pixels: Shape (rows, columns, 3).
         subject: What it is about.
     """
-    result = SCImage(
-        pixel_array=pixels,
+    blank = _blank()
+    result = Dataset()
+    result.update({element.tag: copy(element) for element in blank})
+    result.file_meta = FileMetaDataset()
+    result.file_meta.update({element.tag: copy(element) for element in blank.file_meta})
+    names = maker.names(subject, kind, number)
+    for keyword, name in _NAMES.items():
+        setattr(result, keyword, names[name])
+    result.StudyInstanceUID = subject.origin.reference.study_instance_uid
+    result.file_meta.MediaStorageSOPInstanceUID = result.SOPInstanceUID
+    result.Rows, result.Columns = pixels.shape[:2]
+    result.PixelData = pixels.tobytes()
+    derive(result, subject.references)
+    return maker.finish(result, subject)
+
+
+@lru_cache(maxsize=1)
+def _blank() -> SCImage:
+    """One black pixel, made once: highdicom takes as long for it as a capture does for the rest."""
+    return SCImage(
+        pixel_array=np.zeros((1, 1, 3), np.uint8),
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        patient_orientation=("L", "F"),  # required there; replaced below
-        study_instance_uid=subject.origin.reference.study_instance_uid,
-        **maker.arguments(subject, kind, number),
+        patient_orientation=("L", "F"),  # required there; replaced by `derive`
+        study_instance_uid="2.25.0",  # as are those by `capture`
+        series_instance_uid="2.25.0",
+        series_number=1,
+        series_description="",
+        sop_instance_uid="2.25.0",
+        instance_number=1,
+        **EQUIPMENT,
     )
-    derive(result, subject.references)
-    return maker.finish(result, subject)
 
 
 def derive(result: Dataset, sources: Iterable[Reference]) -> None:

@@ -23,12 +23,21 @@ if TYPE_CHECKING:
     from milvue_async.simulator.objects.parameters import ResultParameters
     from milvue_async.simulator.objects.subjects import Subject
 
-__all__ = ["MANUFACTURER", "MODEL", "SERIAL_NUMBER", "VERSION", "Maker", "derived_uid"]
+__all__ = ["EQUIPMENT", "MANUFACTURER", "MODEL", "SERIAL_NUMBER", "VERSION", "Maker", "derived_uid"]
 
 MANUFACTURER = "milvue_async"
 MODEL = "Simulator of the Milvue API"
 SERIAL_NUMBER = "SIMULATED"
 VERSION = "simulated"
+
+EQUIPMENT: dict[str, Any] = {
+    "manufacturer": MANUFACTURER,
+    "manufacturer_model_name": MODEL,
+    "software_versions": VERSION,
+    "device_serial_number": SERIAL_NUMBER,
+    "specific_character_set": UNICODE,
+}
+"""What made a result, as arguments of highdicom's constructors."""
 
 _FIRST_SERIES = 9001
 _MAX_LONG_STRING = 64  # characters, PS3.5 section 6.2
@@ -69,6 +78,10 @@ class Maker:
             kind: One of `KINDS`.
             number: Its number among those of its kind, from 1.
         """
+        return {**self.names(subject, kind, number), **EQUIPMENT}
+
+    def names(self, subject: Subject, kind: str, number: int) -> dict[str, Any]:
+        """Those of them that no other result has; arguments as of `arguments`."""
         reference = subject.origin.reference
         series = (reference.study_instance_uid, self.command, kind, self.parameters)
         description = f"{self.command} {say(KINDS[kind], self.parameters.language)} (SIMULATED)"
@@ -80,11 +93,6 @@ class Maker:
                 "instance", *series, reference.sop_instance_uid, subject.digest
             ),
             "instance_number": number,
-            "manufacturer": MANUFACTURER,
-            "manufacturer_model_name": MODEL,
-            "software_versions": VERSION,
-            "device_serial_number": SERIAL_NUMBER,
-            "specific_character_set": UNICODE,
         }
 
     def finish(self, made: Dataset, subject: Subject) -> Dataset:
@@ -93,8 +101,10 @@ class Maker:
         It is a plain dataset: those of highdicom may hold their content twice, which makes them
         slow to copy.
         """
-        result = Dataset()
-        result.update(made)
+        result = made
+        if type(made) is not Dataset:
+            result = Dataset()
+            result.update(made)
         result.update(subject.origin.attributes)
         result.pop("ContributingEquipmentSequence", None)  # highdicom's, with the time it ran
         result.file_meta = made.file_meta

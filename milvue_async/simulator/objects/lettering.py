@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import reportlab  # type: ignore[import-untyped]  # it has no types
 from PIL import ImageFont
@@ -23,14 +23,29 @@ REGULAR = "Vera"
 BOLD = "VeraBd"
 
 Ink = tuple[int, int, int] | int
+_KEPT = 256  # lines; a tenth of the time that results take was drawing the same ones again
+
+
+class _Font(ImageFont.FreeTypeFont):
+    """Knows the lines that it drew last, of which most come again on the next picture."""
+
+    def getmask2(self, *args: Any, **options: Any) -> Any:
+        """A line as a mask, and where that lies."""
+        return _mask(self, args, tuple(options.items()))
+
+
+@lru_cache(maxsize=_KEPT)
+def _mask(face: _Font, args: tuple[Any, ...], options: tuple[tuple[str, Any], ...]) -> Any:
+    return ImageFont.FreeTypeFont.getmask2(face, *args, **dict(options))
 
 
 @lru_cache(maxsize=64)
 def font(size: int, name: str = REGULAR) -> ImageFont.FreeTypeFont:
     """Bitstream Vera, which comes with reportlab, ``size`` pixels high."""
-    return ImageFont.truetype(str(FONT_FOLDER / f"{name}.ttf"), size)
+    return _Font(str(FONT_FOLDER / f"{name}.ttf"), size)
 
 
+@lru_cache(maxsize=_KEPT)
 def fitting_size(words: str, width: int, smallest: int, largest: int) -> int:
     """The greatest size in pixels in which no word is wider than ``width``; at least smallest."""
     longest = max(words.split(), key=len)
@@ -40,7 +55,8 @@ def fitting_size(words: str, width: int, smallest: int, largest: int) -> int:
     return smallest
 
 
-def wrap(line: str, size: int, width: int, name: str = REGULAR) -> list[str]:
+@lru_cache(maxsize=_KEPT)
+def wrap(line: str, size: int, width: int, name: str = REGULAR) -> tuple[str, ...]:
     """A line broken between words, so that no part is wider than ``width`` pixels, if possible."""
     first, *others = line.split() or [""]
     parts = [first]
@@ -50,7 +66,7 @@ def wrap(line: str, size: int, width: int, name: str = REGULAR) -> list[str]:
             parts[-1] = longer
         else:
             parts.append(word)
-    return parts
+    return tuple(parts)
 
 
 def draw_mark(

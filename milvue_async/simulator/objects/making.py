@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from milvue_async.simulator.objects.attributes import read_origin
-from milvue_async.simulator.objects.captures import capture, overlay, undrawn
+from milvue_async.simulator.objects.captures import annotate, capture, overlay, undrawn
 from milvue_async.simulator.objects.documents import structured_report
 from milvue_async.simulator.objects.highbit import highbit
 from milvue_async.simulator.objects.identity import Maker
@@ -100,10 +100,11 @@ class _Making:
         is_wanted = selection != "none" and (positive or selection != "no_negatives")
         if is_wanted or self._lacks_thumbnails():
             subject = self._subject(source, origin)
-            self._keep_thumbnail(subject)
+            drawn = self._drawn(subject)
+            self._keep_thumbnail(drawn)
             if is_wanted:
                 self.images += 1
-                yield self._picture(subject)
+                yield self._picture(subject, drawn)
 
     def of_study(self) -> Iterator[Dataset]:
         """The results of the whole study, after those of its sources."""
@@ -141,18 +142,25 @@ class _Making:
             marks=marks_of(instance, self.maker.parameters.language),
         )
 
-    def _picture(self, subject: Subject | ImageSubject) -> Dataset:
+    def _drawn(self, subject: Subject | ImageSubject) -> NDArray[np.uint8] | None:
+        """The source as a picture with its marks, if there is use for it."""
+        is_used = self.maker.parameters.output_format == "overlay" or self._lacks_thumbnails()
+        if not isinstance(subject, ImageSubject) or not is_used:
+            return None
+        return annotate(picture_of(subject.frame, subject.dataset), subject.marks)
+
+    def _picture(self, subject: Subject | ImageSubject, drawn: NDArray[np.uint8] | None) -> Dataset:
         output_format = self.maker.parameters.output_format
         language = self.maker.parameters.language
-        is_referable = subject.origin.reference.is_complete or output_format != "gsps"
-        if not isinstance(subject, ImageSubject) or not is_referable:
-            return capture(self.maker, "overlay", self.images, undrawn(language), subject)
-        if output_format == "gsps":
-            return presentation_state(self.maker, self.images, subject)
-        if output_format == "highbit":
-            return highbit(self.maker, self.images, subject)
-        picture = picture_of(subject.frame, subject.dataset)
-        pixels = overlay(picture, subject.marks, language)
+        pixels = None
+        if isinstance(subject, ImageSubject):
+            if output_format == "gsps" and subject.origin.reference.is_complete:
+                return presentation_state(self.maker, self.images, subject)
+            if output_format == "highbit":
+                return highbit(self.maker, self.images, subject)
+            if output_format == "overlay" and drawn is not None:
+                pixels = overlay(drawn, subject.marks, language)
+        pixels = undrawn(language) if pixels is None else pixels
         return capture(self.maker, "overlay", self.images, pixels, subject)
 
     def _wants_recap(self) -> bool:
@@ -161,10 +169,9 @@ class _Making:
     def _lacks_thumbnails(self) -> bool:
         return self._wants_recap() and len(self.thumbnails) < MAX_THUMBNAILS
 
-    def _keep_thumbnail(self, subject: Subject | ImageSubject) -> None:
-        if isinstance(subject, ImageSubject) and self._lacks_thumbnails():
-            picture = picture_of(subject.frame, subject.dataset)
-            self.thumbnails.append(thumbnail(picture, subject.marks))
+    def _keep_thumbnail(self, drawn: NDArray[np.uint8] | None) -> None:
+        if drawn is not None and self._lacks_thumbnails():
+            self.thumbnails.append(thumbnail(drawn))
 
     def _recap(self, study: StudySubject) -> Dataset:
         parameters = self.maker.parameters

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from milvue_async.simulator.objects.captures import annotate
 from milvue_async.simulator.objects.lettering import BOLD, REGULAR, font, wrap
 from milvue_async.simulator.objects.wording import CONCLUSION, KINDS, report, say
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from milvue_async.simulator.objects.marks import Mark
-    from milvue_async.simulator.objects.pixels import Picture
     from milvue_async.simulator.objects.wording import Prediction, Report
 
 __all__ = ["MAX_THUMBNAILS", "PAGE", "Line", "draw_page", "paginate", "recap", "thumbnail"]
@@ -30,10 +27,9 @@ PAGE = (850, 1100)
 """Width and height of a report page in pixels, of which a hundred are an inch."""
 
 _MARGIN = 60
-_COLUMNS = 4
+_COLUMNS = range(2, 5)  # of images on a recapitulative image, which is no wider than they are
 _CELL = 240  # pixels a side
 _GAP = 12
-_RECAP_WIDTH = _COLUMNS * (_CELL + _GAP) + _GAP
 _MAX_RECAP_LINES = 24
 _THEMES = {  # background, text, notice
     "dark": ((16, 16, 20), (240, 240, 240), (255, 176, 0)),
@@ -60,9 +56,9 @@ class Line:
     top: int
 
 
-def thumbnail(picture: Picture, marks: Sequence[Mark]) -> NDArray[np.uint8]:
-    """A small picture with its marks, at most `_CELL` pixels a side."""
-    image = Image.fromarray(annotate(picture, marks))
+def thumbnail(annotated: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A small one of a picture with its marks, at most `_CELL` pixels a side."""
+    image = Image.fromarray(annotated)
     image.thumbnail((_CELL, _CELL))
     return np.asarray(image)
 
@@ -84,12 +80,15 @@ def recap(
     background, ink, notice = _THEMES[theme]
     words = report(prediction, language)
     title = say(KINDS["recap"], language)
-    head, top = _stacked([(title, 26, BOLD), *_notices(words)], _GAP)
-    rows = -(-len(thumbnails) // _COLUMNS)
-    body, bottom = _stacked(_summary(words, language), top + rows * (_CELL + _GAP) + _GAP)
-    page = Image.new("RGB", (_RECAP_WIDTH, bottom + _GAP), background)
+    columns = min(max(len(thumbnails), _COLUMNS[0]), _COLUMNS[-1])
+    width = columns * (_CELL + _GAP) + _GAP
+    head, top = _stacked([(title, 26, BOLD), *_notices(words)], _GAP, _GAP, width)
+    rows = -(-len(thumbnails) // columns)
+    below = top + rows * (_CELL + _GAP) + _GAP
+    body, bottom = _stacked(_summary(words, language), below, _GAP, width)
+    page = Image.new("RGB", (width, bottom + _GAP), background)
     for number, small in enumerate(thumbnails):
-        row, column = divmod(number, _COLUMNS)
+        row, column = divmod(number, columns)
         corner = (_GAP + column * (_CELL + _GAP), top + row * (_CELL + _GAP))
         page.paste(Image.fromarray(small), corner)
     pen = ImageDraw.Draw(page)
@@ -156,7 +155,7 @@ def _summary(words: Report, language: str) -> list[Paragraph]:
 
 
 def _stacked(
-    paragraphs: Sequence[Paragraph], top: int, left: int = _GAP, width: int = _RECAP_WIDTH
+    paragraphs: Sequence[Paragraph], top: int, left: int, width: int
 ) -> tuple[list[Line], int]:
     """Paragraphs broken into lines below one another, and where the next one begins."""
     lines = []

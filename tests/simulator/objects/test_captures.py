@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from pydicom.uid import JPEGLSLossless, SecondaryCaptureImageStorage
 
+from milvue_async.dicom import dataset_to_bytes
+from milvue_async.simulator.objects.making import make_results
+from milvue_async.simulator.objects.parameters import ResultParameters
 from tests.simulator.objects.support import (
     LANGUAGES,
     expert,
@@ -40,6 +43,16 @@ def test_an_overlay_is_a_secondary_capture_that_names_its_source() -> None:
     (reference,) = result.SourceImageSequence
     assert reference.ReferencedSOPInstanceUID == origin.SOPInstanceUID
     assert reference.ReferencedSOPClassUID == origin.SOPClassUID
+
+
+def test_captures_that_are_held_together_share_nothing() -> None:
+    sources = [source(number=number, seed=number, rows=100 * number) for number in (1, 2)]
+    prediction = urgences(sources)
+    made = make_results(sources, "smarturgences", prediction, ResultParameters())
+    in_turn = [dataset_to_bytes(each) for each in made]
+    held = list(make_results(sources, "smarturgences", prediction, ResultParameters()))
+    assert [dataset_to_bytes(each) for each in held] == in_turn
+    assert len({each.SOPInstanceUID for each in held}) == 3
 
 
 def test_boxes_are_drawn_at_their_edges_in_the_colour_of_their_label() -> None:

@@ -70,6 +70,14 @@ def test_a_recap_shows_every_image_with_its_marks() -> None:
     assert (columns.min() < 252, columns.max() > 3 * 252) == (True, True)
 
 
+def test_a_recap_is_as_wide_as_its_images_and_two_at_least() -> None:
+    widths = []
+    for count in (1, 2, 3, 4, 9):
+        study = [source(number=each) for each in range(1, count + 1)]
+        widths.append(recap(study).Columns)
+    assert widths == [516, 516, 768, 1020, 1020]
+
+
 def test_a_recap_names_all_its_sources() -> None:
     study = [source(number=each) for each in (1, 2, 3)]
     result = recap(study)
