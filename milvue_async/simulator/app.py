@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from milvue_async.simulator.blobs import Blobs
 from milvue_async.simulator.bodies import Bodies
@@ -99,11 +99,14 @@ class _Simulation:
     async def run(self, _: web.Application) -> AsyncIterator[None]:
         """Open the folder, go on where the last simulator in it was, and close it at the end."""
         await to_thread.run_sync(self._bodies.open)
-        if self._config.folder is not None:
-            await self._go_on(Journal(self._bodies.root, self.state))
-        yield
-        await self._save()
-        await to_thread.run_sync(self._bodies.close)
+        try:
+            if self._config.folder is not None:
+                await self._go_on(Journal(self._bodies.root, self.state))
+            yield
+            await self._save()
+        finally:
+            with CancelScope(shield=True):
+                await to_thread.run_sync(self._bodies.close)
 
     async def _go_on(self, journal: Journal) -> None:
         studies, keepsake = await to_thread.run_sync(journal.load)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 from anyio import CancelScope, CapacityLimiter, to_thread
 
 from milvue_async.dicom import DicomError, read_header
+from milvue_async.simulator.folder_lock import FolderLock
 from milvue_async.simulator.stow import StowError, split
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Bodies:
     def __init__(self, folder: Path | None, max_bytes: int) -> None:
         self._given = folder
         self._max_bytes = max_bytes
+        self._lock: FolderLock | None = None
         self._limiter = CapacityLimiter(_WORKERS)
 
     @property
@@ -71,18 +73,26 @@ class Bodies:
         return self.root / "results"
 
     def open(self) -> None:
-        """Make the folders."""
+        """Make the folders.
+
+        Raises:
+            OSError: Another simulator has the folder, or it cannot be made.
+        """
         root = self._given or Path(tempfile.mkdtemp(prefix="milvue-simulator-"))
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self._given is not None:
+            self._lock = FolderLock(root)
         shutil.rmtree(root / "incoming", ignore_errors=True)  # what a killed one left behind
         for name in ("incoming", "instances", "results"):
             (root / name).mkdir(mode=0o700, exist_ok=True)
         self.root = root
 
     def close(self) -> None:
-        """Remove the folder, unless it was given."""
-        if self._given is None:
+        """Remove the folder; let the next simulator have one that was given."""
+        if self._lock is None:
             shutil.rmtree(self.root, ignore_errors=True)
+        else:
+            self._lock.release()
 
     async def receive_study(
         self, chunks: AsyncIterable[bytes], boundary: bytes, *, keep: bool
@@ -129,28 +139,33 @@ class Bodies:
 
     async def _receive(self, chunks: AsyncIterable[bytes], use: Callable[[Path], _T]) -> _T:
         """Let ``use`` have the body as a file, in a worker thread; its folder goes afterwards."""
-        scratch = await to_thread.run_sync(_scratch_folder, self.root / "incoming")
+        scratch, file = await to_thread.run_sync(_open_scratch, self.root / "incoming")
+
+        def take(rest: bytearray) -> _T:
+            with file:
+                file.write(rest)
+            return use(scratch / "body")
+
         try:
-            await self._write(chunks, scratch / "body")
-            return await to_thread.run_sync(use, scratch / "body", limiter=self._limiter)
+            rest = await self._write(chunks, file)
+            return await to_thread.run_sync(take, rest, limiter=self._limiter)
         finally:
             with CancelScope(shield=True):
-                await to_thread.run_sync(lambda: shutil.rmtree(scratch, ignore_errors=True))
+                await to_thread.run_sync(_remove_scratch, scratch, file)
 
-    async def _write(self, chunks: AsyncIterable[bytes], path: Path) -> None:
-        file = await to_thread.run_sync(_create, path)
-        with file:
-            received = 0
-            buffer = bytearray()
-            async for chunk in chunks:
-                received += len(chunk)
-                if received > self._max_bytes:
-                    raise BodyTooLargeError
-                buffer += chunk
-                if len(buffer) >= _BLOCK:
-                    await to_thread.run_sync(file.write, buffer)
-                    buffer = bytearray()
-            await to_thread.run_sync(file.write, buffer)
+    async def _write(self, chunks: AsyncIterable[bytes], file: BinaryIO) -> bytearray:
+        """Write all but the last bytes, which are returned, to spare a thread's turn."""
+        received = 0
+        buffer = bytearray()
+        async for chunk in chunks:
+            received += len(chunk)
+            if received > self._max_bytes:
+                raise BodyTooLargeError
+            buffer += chunk
+            if len(buffer) >= _BLOCK:
+                await to_thread.run_sync(file.write, buffer)
+                buffer = bytearray()
+        return buffer
 
     def _keep(self, instance: Instance) -> Instance:
         path = self.root / "instances" / instance.sha256
@@ -158,8 +173,14 @@ class Bodies:
         return replace(instance, path=path)
 
 
-def _scratch_folder(parent: Path) -> Path:
-    return Path(tempfile.mkdtemp(dir=parent))
+def _open_scratch(parent: Path) -> tuple[Path, BinaryIO]:
+    folder = Path(tempfile.mkdtemp(dir=parent))
+    return folder, _create(folder / "body")
+
+
+def _remove_scratch(folder: Path, file: BinaryIO) -> None:
+    file.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _create(path: Path) -> BinaryIO:

@@ -96,7 +96,7 @@ class Simulator:
         """Bind the port and serve.
 
         Raises:
-            OSError: The port is taken.
+            OSError: The port is taken, or the folder is, by another simulator.
         """
         await self._runner.setup()
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
+import subprocess
+import sys
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -200,6 +202,55 @@ async def test_what_a_killed_simulator_had_accepted_is_not_lost(
             account = await answer.json()
     assert (account["status"], account["submissions"]) == ("done", 1)
     assert list((folder / "incoming").iterdir()) == []
+
+
+def refusal(folder: Path) -> str:
+    """What a second simulator in a folder says; it must end by itself."""
+    command = [sys.executable, "-m", "milvue_async", "simulate", "--port", "0"]
+    ended = subprocess.run(  # noqa: S603  our own command
+        [*command, "--folder", str(folder)], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    return ended.stderr
+
+
+def test_a_second_simulator_in_a_folder_refuses_until_the_first_one_is_gone(folder: Path) -> None:
+    with simulating("--folder", str(folder)) as first:
+        (folder / "incoming" / "upload").touch()
+        problem = f"milvue-async: another simulator is using this folder: {folder}\n"
+        assert refusal(folder) == problem
+        assert (folder / "incoming" / "upload").exists()
+        first.end(signal.SIGKILL)
+    with simulating("--folder", str(folder)) as next_one:
+        assert next_one.line.startswith("Simulated Milvue API v3")
+        assert refusal(folder) == problem
+
+
+async def test_simulators_of_one_program_do_not_share_a_folder_either(folder: Path) -> None:
+    config = SimulatorConfig(folder=folder)
+    async with Simulator(config) as first:
+        with pytest.raises(OSError, match="another simulator is using this folder"):
+            await Simulator(config).start()
+        assert first.account == {}
+    async with Simulator(config):
+        pass
+
+
+async def test_a_simulator_that_could_not_start_leaves_its_folder_to_the_next(
+    folder: Path,
+) -> None:
+    (folder / "studies").mkdir(parents=True)
+    (folder / "simulator.json").write_text("{}")
+    with pytest.raises(OSError, match="did not write that file"):
+        await Simulator(SimulatorConfig(folder=folder)).start()
+    (folder / "simulator.json").unlink()
+    async with Simulator(SimulatorConfig(folder=folder)) as simulator:
+        port = int(simulator.url.rpartition(":")[2])
+        elsewhere = SimulatorConfig(folder=folder.with_name("other"))
+        with pytest.raises(OSError, match="address already in use"):
+            await Simulator(elsewhere, port=port).start()
+    async with Simulator(elsewhere):
+        pass
 
 
 def peak_megabytes(pid: int) -> float:
