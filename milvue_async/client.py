@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from milvue_async import routes
 from milvue_async.errors import ConfigurationError
+from milvue_async.polling import PollScheduler
 from milvue_async.predicting import Intake, PredictOptions, collect_study, predict_study
 from milvue_async.routes import RetrieveParameters, StoreParameters, Transfer
 from milvue_async.settings import Settings
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from milvue_async.sources import StudySource
     from milvue_async.streaming import Studies
 
-__all__ = ["MilvueClient", "PredictParameters"]
+__all__ = ["DEFAULT_COMMANDS", "MilvueClient", "PredictParameters", "predict_options"]
 
 DEFAULT_COMMANDS = ("smarturgences", "smartxpert")
 _STORE_NAMES = frozenset(StoreParameters.__annotations__)
@@ -97,6 +98,11 @@ class MilvueClient:
     def settings(self) -> Settings:
         """What it was made with; the token is masked."""
         return self._transport.settings
+
+    @property
+    def transport(self) -> Transport:
+        """The connection beneath, for what is built upon a client."""
+        return self._transport
 
     def __repr__(self) -> str:
         return f"MilvueClient({self.settings.api_url!r})"
@@ -302,7 +308,7 @@ class MilvueClient:
             OSError: ``output`` cannot be written.
             MilvueError: As for `post_study`.
         """
-        options = _options(
+        options = predict_options(
             commands, dict(parameters), transfer=transfer, timeout=timeout, output=output
         )
         outcome = await predict_study(self._transport, instances, options)
@@ -325,7 +331,7 @@ class MilvueClient:
         Arguments, result and errors as `predict`; ``timeout`` is for each result, while the
         server says ``running``.
         """
-        options = _options(
+        options = predict_options(
             commands, dict(parameters), transfer=transfer, timeout=timeout, output=output
         )
         outcome = await collect_study(self._transport, study_instance_uid, options)
@@ -356,7 +362,8 @@ class MilvueClient:
                 when there is room for it, on the event loop: one that blocks should be async.
             commands: As for `predict`.
             transfer: As for `predict`.
-            timeout: Seconds that one prediction may take.
+            timeout: Seconds that one prediction may take while no other of the stream ends: the
+                server may have a queue.
             output: As for `predict`; without it, results stay in memory with each outcome.
             max_in_flight: Studies under way at once; those that wait hold no upload slot.
             ask_first: Ask for a study's status before sending it, and send it only where the
@@ -370,7 +377,7 @@ class MilvueClient:
         Raises:
             ConfigurationError: An option cannot work.
         """
-        options = _options(
+        options = predict_options(
             commands,
             dict(parameters),
             transfer=transfer,
@@ -385,11 +392,12 @@ class MilvueClient:
         if max_in_flight < 1:
             raise ConfigurationError(f"max_in_flight is {max_in_flight}: give 1 or more")
         intake = Intake()
+        poller = PollScheduler(self._transport, timeout=timeout)
 
         async def predict(study: StudySource) -> StudyOutcome:
-            return await predict_study(self._transport, study, options, intake)
+            return await predict_study(self._transport, study, options, intake, poller.wait)
 
-        return OutcomeStream(studies, predict, max_in_flight, self._drivers)
+        return OutcomeStream(studies, predict, max_in_flight, self._drivers, poller.run)
 
 
 def _settings(**values: Any) -> Settings:
@@ -400,7 +408,7 @@ def _settings(**values: Any) -> Settings:
     raise ConfigurationError(f"a setting is not known: {reason.rpartition(' ')[2]}")
 
 
-def _options(
+def predict_options(
     commands: Iterable[str],
     parameters: Mapping[str, object],
     *,
@@ -410,6 +418,11 @@ def _options(
     ask_first: bool = False,
     on_event: Callable[[StageChanged], None] | None = None,
 ) -> PredictOptions:
+    """Checked options, before anything is sent; arguments as for `MilvueClient.process`.
+
+    Raises:
+        ConfigurationError: One of them cannot work.
+    """
     routes.check_transfer(transfer)
     routes.check_seconds("timeout", timeout)
     named = (commands,) if isinstance(commands, str) else tuple(commands)

@@ -9,7 +9,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-__all__ = ["for_each"]
+__all__ = ["first_failure", "first_of", "for_each"]
 
 T = TypeVar("T")
 
@@ -34,3 +34,23 @@ async def for_each(action: Callable[[T], Awaitable[None]], values: Iterable[T]) 
             group.start_soon(run, value)
     if failures:
         raise failures[0]
+
+
+async def first_of(*actions: Callable[[], Awaitable[object]]) -> None:
+    """Run actions side by side until one of them has ended; the others are cancelled."""
+
+    async def run(action: Callable[[], Awaitable[object]]) -> None:
+        await action()
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        for action in actions:
+            group.start_soon(run, action)
+
+
+def first_failure(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first of the exceptions that task groups have wrapped, as itself."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -11,6 +11,7 @@ from milvue_async.errors import (
     ConfigurationError,
     InvalidStudyError,
     InvalidUIDError,
+    MilvueError,
     NotFoundError,
     PredictionError,
     PredictionForbiddenError,
@@ -30,12 +31,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CommandResult",
+    "NotSentError",
     "Outcome",
     "StudyOutcome",
     "combined_outcome",
     "outcome_of_error",
     "stops_intake",
 ]
+
+class NotSentError(MilvueError):
+    """Nothing of a study was sent, on purpose: it is left for a later run."""
+
 
 Outcome = Literal["done", "empty", "forbidden", "error", "rejected", "timed_out", "skipped"]
 
@@ -117,6 +123,8 @@ class StudyOutcome:
 
 def outcome_of_error(error: Exception) -> Outcome:
     """The outcome that a failure stands for."""
+    if isinstance(error, NotSentError):
+        return "skipped"
     if isinstance(error, PredictionTimeoutError):
         return "timed_out"
     if isinstance(error, PredictionForbiddenError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from milvue_async.errors import MilvueError, NotFoundError
 from milvue_async.files import make_private_folder
 from milvue_async.outcomes import (
     CommandResult,
+    NotSentError,
     Outcome,
     StudyOutcome,
     combined_outcome,
@@ -24,7 +26,7 @@ from milvue_async.protocol.uids import validate_uid
 from milvue_async.sources import Study, load_study
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from milvue_async.sources import StudySource
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Intake", "PredictOptions", "Stage", "StageChanged", "collect_study", "predict_study"]
 
 Stage = Literal["upload", "wait", "collect", "ended"]
+Wait = Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +79,36 @@ class PredictOptions:
 
 
 class Intake:
-    """Whether the studies of a run may still be sent."""
+    """Whether the studies of a run may still be sent.
 
-    def __init__(self) -> None:
+    Args:
+        on_stop: Told, once, why not.
+    """
+
+    def __init__(self, on_stop: Callable[[Exception], None] | None = None) -> None:
         self._stopped_by: Exception | None = None
+        self._on_stop = on_stop
 
     def stop(self, reason: Exception) -> None:
         """Let no more studies in; the first reason stands."""
-        self._stopped_by = self._stopped_by or reason
-
-    def refusal(self) -> MilvueError | None:
-        """Why a study may not be sent any more; None while it may."""
         if self._stopped_by is None:
-            return None
-        return MilvueError(f"not sent: the run stopped after: {self._stopped_by}")
+            self._stopped_by = reason
+            if self._on_stop is not None:
+                self._on_stop(reason)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more studies are let in."""
+        return self._stopped_by is None
+
+    def check(self) -> None:
+        """Refuse a study where no more are let in.
+
+        Raises:
+            NotSentError: It may not be sent any more.
+        """
+        if self._stopped_by is not None:
+            raise NotSentError(f"not sent: the run stopped after: {self._stopped_by}")
 
 
 class _Run:
@@ -102,17 +121,18 @@ class _Run:
         options: PredictOptions,
         *,
         intake: Intake | None = None,
+        wait: Wait | None = None,
         study_instance_uid: str = "",
     ) -> None:
         self._transport = transport
         self._options = options
         self._source = source
         self._intake = intake or Intake()
+        self._wait_done = wait or self._wait_alone
         self._uid = study_instance_uid
         self._size = 0
         self._facts: dict[str, Any] = {}
         self._attempts = 0
-        self._skipped_by: MilvueError | None = None
         if isinstance(source, Study):
             self._take_facts(source)
 
@@ -121,7 +141,7 @@ class _Run:
         try:
             await self._timed("upload_s", self._upload())
             self._enter("wait")
-            await self._timed("predict_s", self._wait())
+            await self._timed("predict_s", self._wait_done(self._uid))
         except Exception as failure:  # noqa: BLE001  whatever fails one study stops no other
             error = failure
         if error is None:
@@ -139,8 +159,6 @@ class _Run:
         if error is None:
             failed = (result.error for result in results.values() if result.error is not None)
             outcome, error = combined_outcome(results.values()), next(failed, None)
-        elif error is self._skipped_by:
-            outcome = "skipped"
         else:
             outcome = outcome_of_error(error)
         return StudyOutcome(
@@ -169,7 +187,7 @@ class _Run:
         self._facts |= {"instances": len(study.instances), "bytes": study.size}
 
     async def _upload(self) -> None:
-        self._check_intake()
+        self._intake.check()
         study = await load_study(self._source)
         self._take_facts(study)
         self._enter("upload")
@@ -193,13 +211,8 @@ class _Run:
 
     def _begin_try(self) -> None:
         """Before each try's first byte: others may have been refused while this one waited."""
-        self._check_intake()
+        self._intake.check()
         self._attempts += 1
-
-    def _check_intake(self) -> None:
-        self._skipped_by = self._intake.refusal()
-        if self._skipped_by is not None:
-            raise self._skipped_by
 
     async def _is_known(self) -> bool:
         try:
@@ -208,7 +221,7 @@ class _Run:
             return False
         return True
 
-    async def _wait(self) -> None:
+    async def _wait_alone(self, _: str) -> None:
         await routes.wait_done(self._transport, self._uid, timeout=self._options.timeout)
 
     async def _collect(self) -> dict[str, CommandResult]:
@@ -285,6 +298,7 @@ async def predict_study(
     source: StudySource,
     options: PredictOptions,
     intake: Intake | None = None,
+    wait: Wait | None = None,
 ) -> StudyOutcome:
     """Take one study all the way. A failure is in the outcome; only cancellation is raised.
 
@@ -293,8 +307,9 @@ async def predict_study(
         source: The study.
         options: What is wanted.
         intake: Shared by the studies of a run; one that it refuses ends as ``skipped``.
+        wait: Waits for the prediction of a StudyInstanceUID; shared by the studies of a run.
     """
-    return await _Run(transport, source, options, intake=intake).run()
+    return await _Run(transport, source, options, intake=intake, wait=wait).run()
 
 
 async def collect_study(

@@ -162,6 +162,14 @@ async def get_status(transport: Transport, study_instance_uid: str) -> StudyStat
     return parse_of_study(_STATUS, await transport.fetch(request), request)
 
 
+async def ask_status(transport: Transport, study_instance_uid: str) -> StudyStatus:
+    """One question for a status, tried once: whoever asks for many decides when to ask again."""
+    request = status_request(study_instance_uid)
+    limit = transport.settings.max_json_bytes
+    reply = await transport.once(request, lambda incoming: incoming.read(limit))
+    return parse_of_study(_STATUS, reply, request)
+
+
 async def wait_done(
     transport: Transport, study_instance_uid: str, *, timeout: float, interval: float | None = None
 ) -> StudyStatus:

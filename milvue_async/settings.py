@@ -18,7 +18,7 @@ from milvue_async.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "checked_url"]
 
 API_URL_VARIABLE = "MILVUE_API_URL"
 API_TOKEN_VARIABLE = "MILVUE_API_TOKEN"  # noqa: S105  the name of a variable, not a key
@@ -80,7 +80,7 @@ class Settings:
     trust_env: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "api_url", _checked_url(self.api_url))
+        object.__setattr__(self, "api_url", checked_url(self.api_url))
         object.__setattr__(self, "token", _checked_token(self.token))
         for field in dataclasses.fields(self):
             _check_number(field.name, field.type, getattr(self, field.name))
@@ -111,7 +111,12 @@ class Settings:
         return parts.scheme == "http" and not _is_loopback(parts.hostname or "")
 
 
-def _checked_url(value: object) -> str:
+def checked_url(value: object) -> str:
+    """The root of an API as it is used: without ``/v3`` and without a slash at its end.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
     if not isinstance(value, str) or not value.strip():
         msg = "api_url is empty: give the root of the API, such as https://host"
         raise ConfigurationError(msg)

@@ -12,7 +12,7 @@ from collections.abc import (
     Callable,
     Iterable,
 )
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
@@ -74,6 +74,7 @@ class OutcomeStream(AsyncIterator[StudyOutcome]):
         predict: Takes one study all the way.
         max_in_flight: Studies under way at once.
         drivers: The client's.
+        background: What runs beside the studies while there are any.
 
     Raises:
         MilvueError: While iterating: the client was closed before all studies had ended.
@@ -81,12 +82,17 @@ class OutcomeStream(AsyncIterator[StudyOutcome]):
     """
 
     def __init__(
-        self, studies: Studies, predict: _Predict, max_in_flight: int, drivers: Drivers
+        self,
+        studies: Studies,
+        predict: _Predict,
+        max_in_flight: int,
+        drivers: Drivers,
+        background: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._send, self._receive = anyio.create_memory_object_stream[StudyOutcome](
             _BUFFERED_OUTCOMES
         )
-        self._course = _Course(studies, predict, max_in_flight, self._send)
+        self._course = _Course(studies, predict, max_in_flight, self._send, background)
         self._drivers = drivers
         self._driver: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -172,20 +178,25 @@ class _Course:
         predict: _Predict,
         max_in_flight: int,
         send: MemoryObjectSendStream[StudyOutcome],
+        background: Callable[[], Coroutine[Any, Any, None]],
     ) -> None:
         self._studies = studies
         self._predict = predict
         self._send = send
+        self._background = background
         self._room = anyio.Semaphore(max_in_flight)
 
     async def run(self) -> None:
         failure: Exception | None = None
         with self._send:
-            async with anyio.create_task_group() as group:
-                try:
-                    await self._begin_each(group)
-                except Exception as error:  # noqa: BLE001  raised below, after the outcomes
-                    failure = error
+            async with anyio.create_task_group() as background:
+                background.start_soon(self._background)
+                async with anyio.create_task_group() as group:
+                    try:
+                        await self._begin_each(group)
+                    except Exception as error:  # noqa: BLE001  raised below, after the outcomes
+                        failure = error
+                background.cancel_scope.cancel()
         if failure is not None:
             raise failure
 

@@ -11,23 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milvue_async import ConfigurationError, MilvueClient, MilvueError, StageChanged, StudyOutcome
-from milvue_async.batch.discovery import SetAside, discover
-from milvue_async.batch.outputs import Manifest, read_manifest
+from milvue_async.batch.events import (
+    Event,
+    FileSetAside,
+    Polled,
+    RunEnded,
+    RunStarted,
+    StudyEnded,
+)
+from milvue_async.batch.found import SetAside
+from milvue_async.batch.outputs import Manifest, manifest_entry, read_manifest
 from milvue_async.batch.pipeline import process_directory
 from milvue_async.outcomes import CommandResult
 from milvue_async.simulator import Simulator, SimulatorConfig
 from tests.dicom_files import study_files
-from tests.recorder import recorder
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from milvue_async.batch.discovery import Discovery
 
 KEYS = [
     "StudyInstanceUID",
@@ -66,13 +70,14 @@ def manifest_lines(output: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def outcome(uid: str = "1.2.1", error: str | None = None) -> StudyOutcome:
-    return StudyOutcome(
+def entry(uid: str = "1.2.1", error: str | None = None) -> dict[str, Any]:
+    outcome = StudyOutcome(
         study_instance_uid=uid,
         outcome="done" if error is None else "error",
         error=None if error is None else MilvueError(error),
         results={"smartxpert": CommandResult("smartxpert", "done")},
     )
+    return manifest_entry(outcome)
 
 
 async def test_every_study_has_its_folder_and_one_line_in_the_manifest(
@@ -108,22 +113,21 @@ async def test_every_study_has_its_folder_and_one_line_in_the_manifest(
 
 
 async def test_the_run_tells_how_it_goes(client: MilvueClient, folder: Path, output: Path) -> None:
-    found: list[tuple[Discovery, int]] = []
-    events: list[StageChanged] = []
-    ended: list[StudyOutcome] = []
-    await process_directory(
-        client,
-        folder,
-        output,
-        on_discovery=lambda *told: found.append(told),
-        on_event=events.append,
-        on_outcome=ended.append,
-    )
-    assert [(len(each.studies), done) for each, done in found] == [(5, 0)]
-    assert Counter(event.stage for event in events) == dict.fromkeys(
-        ("upload", "wait", "collect", "ended"), 5
-    )
-    assert len(ended) == 5
+    (folder / "notes.txt").write_text("hello")
+    events: list[Event] = []
+    await process_directory(client, folder, output, on_event=events.append)
+    [started] = [event for event in events if isinstance(event, RunStarted)]
+    assert (started.studies, started.instances, started.set_aside) == (5, 5, 1)
+    assert started.bytes > 5 * 8000
+    stages = Counter(event.stage for event in events if isinstance(event, StageChanged))
+    assert stages == dict.fromkeys(("upload", "wait", "collect", "ended"), 5)
+    [aside] = [event for event in events if isinstance(event, FileSetAside)]
+    assert aside.path == str(folder / "notes.txt")
+    ended = [event.outcome for event in events if isinstance(event, StudyEnded)]
+    assert {outcome.outcome for outcome in ended} == {"done"}
+    assert all(outcome.smarturgences is not None for outcome in ended)
+    assert any(isinstance(event, Polled) for event in events)
+    assert events[-1] == RunEnded({"done": 5}, 0, is_interrupted=False)
 
 
 async def test_a_second_run_sends_nothing_again(
@@ -133,7 +137,7 @@ async def test_a_second_run_sends_nothing_again(
     study_files(folder / "new", instances=1, study_instance_uid="1.2.6", seed=6)
     before = simulator.account
     summary = await process_directory(client, folder, output)
-    assert (summary.already_done, summary.outcomes) == (5, {"done": 1})
+    assert (summary.already_done, summary.outcomes) == (5, {"done": 6})
     assert summary.is_complete
     after = simulator.account
     assert {uid: after[uid] for uid in before} == before, "nobody asked about what is done"
@@ -147,72 +151,10 @@ async def test_results_in_the_directory_itself_are_not_sent(
     output = folder / "results"
     await process_directory(client, folder, output)
     summary = await process_directory(client, folder, output)
-    assert (summary.already_done, summary.outcomes) == (5, {})
+    assert (summary.already_done, summary.outcomes) == (5, {"done": 5})
     assert all(len(account.instances) == 1 for account in simulator.account.values())
     with pytest.raises(ConfigurationError, match="its own results"):
         await process_directory(client, folder, folder)
-
-
-async def test_of_a_run_that_was_killed_what_was_sent_is_not_sent_again(
-    simulator: Simulator, client: MilvueClient, folder: Path, output: Path
-) -> None:
-    """Study 1.2.1 is in the manifest, 1.2.2 and 1.2.3 were sent, the line of 1.2.2 is cut."""
-    files = {study.study_instance_uid: study for study in (await discover(folder)).studies}
-    for uid in ("1.2.2", "1.2.3"):
-        await client.post_study(files[uid])
-    await process_directory(client, await only(folder, "1.2.1"), output)
-    with (output / "manifest.jsonl").open("a") as manifest:
-        manifest.write('{"StudyInstanceUID": "1.2.2", "outcome": "do')
-    (output / "summary.csv").unlink()
-    polls = {uid: each.status_polls for uid, each in simulator.account.items()}
-
-    summary = await process_directory(client, folder, output)
-
-    assert (summary.already_done, summary.outcomes) == (1, {"done": 4})
-    account = simulator.account
-    assert {uid: each.submissions for uid, each in account.items()} == dict.fromkeys(account, 1)
-    assert account["1.2.1"].status_polls == polls["1.2.1"]
-    lines = {line["StudyInstanceUID"]: line for line in manifest_lines(output)}
-    assert {uid: line["attempts"] for uid, line in lines.items() if uid > "1.2.1"} == {
-        "1.2.2": 0,
-        "1.2.3": 0,
-        "1.2.4": 1,
-        "1.2.5": 1,
-    }
-
-
-async def only(folder: Path, uid: str) -> Path:
-    """A folder beside it, with a link to the one file of a study."""
-    found = await discover(folder)
-    [name] = [each.instances[0].name for each in found.studies if each.study_instance_uid == uid]
-    beside = folder.parent / "only"
-    beside.mkdir()
-    (beside / "file").symlink_to(name)
-    return beside
-
-
-async def test_the_status_of_the_unfinished_is_asked_before_anything_is_sent_again(
-    token: str, folder: Path, output: Path
-) -> None:
-    async def answer(request: web.Request) -> web.Response:
-        if request.method == "POST":
-            return web.json_response({"message": "sorry"}, status=400)
-        return web.json_response({"message": "unknown"}, status=404)
-
-    async with recorder(answer) as server, MilvueClient(server.url, token) as client:
-        first = await process_directory(client, folder, output)
-        assert {request.method for request in server.requests} == {"POST"}
-        assert first.outcomes == {"rejected": 5}
-        assert not first.is_complete
-        server.requests.clear()
-        await process_directory(client, folder, output)
-    for n in range(1, 6):
-        asked = server.requests.index(
-            next(each for each in server.requests if each.path == f"/v3/studies/1.2.{n}/status")
-        )
-        sent = [each.method for each in server.requests[asked + 1 :]]
-        assert "POST" in sent
-    assert len(manifest_lines(output)) == 5, "one line a study, however often it was tried"
 
 
 async def test_a_study_without_the_results_of_a_command_is_collected_and_not_sent(
@@ -249,11 +191,16 @@ async def test_each_outcome_has_its_word(token: str, folder: Path, output: Path)
 async def test_a_run_that_is_cancelled_leaves_a_true_manifest(
     client: MilvueClient, folder: Path, output: Path
 ) -> None:
+    def cancel(event: Event) -> None:
+        if isinstance(event, StudyEnded):
+            scope.cancel()
+
     with anyio.CancelScope() as scope:
-        await process_directory(client, folder, output, on_outcome=lambda _: scope.cancel())
+        await process_directory(client, folder, output, on_event=cancel)
     assert scope.cancelled_caught
-    [line] = manifest_lines(output)
-    assert line["outcome"] == "done"
+    lines = manifest_lines(output)
+    assert 1 <= len(lines) < 5
+    assert {line["outcome"] for line in lines} == {"done"}
     assert not [path for path in files_in(output) if path.suffix == ".partial"]
 
 
@@ -274,14 +221,14 @@ async def test_a_run_that_is_cancelled_leaves_a_true_manifest(
     ],
 )
 def test_a_line_that_is_none_of_ours_is_passed_over(output: Path, line: bytes) -> None:
-    with Manifest(output) as manifest:
-        manifest.append(outcome("1.2.1"))
+    output.mkdir()
+    with Manifest(output, {}) as manifest:
+        manifest.append(entry("1.2.1"))
     with (output / "manifest.jsonl").open("ab") as file:
         file.write(line + b"\n")
     assert list(read_manifest(output)) == ["1.2.1"]
-    with Manifest(output) as manifest:
-        assert manifest.is_resumed
-        manifest.append(outcome("1.2.2"))
+    with Manifest(output, {"1.2.1": entry("1.2.1")}) as manifest:
+        manifest.append(entry("1.2.2"))
     assert [line["StudyInstanceUID"] for line in manifest_lines(output)] == ["1.2.1", "1.2.2"]
 
 
@@ -291,10 +238,10 @@ def test_whatever_an_error_says_stands_in_one_line(
     tmp_path_factory: pytest.TempPathFactory, words: str
 ) -> None:
     output = tmp_path_factory.mktemp("out")
-    with Manifest(output) as manifest:
-        manifest.append(outcome("1.2.1", f"x{words}"))
-        manifest.append(outcome("1.2.2"))
-        manifest.write_summary([SetAside(output / "f", words)])
+    with Manifest(output, {}) as manifest:
+        manifest.append(entry("1.2.1", f"x{words}"))
+        manifest.append(entry("1.2.2"))
+        manifest.write_summary([SetAside(str(output / "f"), words)])
     entries = read_manifest(output)
     assert list(entries) == ["1.2.1", "1.2.2"]
     shown = words.encode("utf-8", "replace").decode()
@@ -307,7 +254,9 @@ async def test_a_name_that_is_no_text_stops_no_run(
     (folder / os.fsdecode(b"odd\xff\n\xc2\x85")).write_text("no DICOM")
     [file] = study_files(folder / os.fsdecode(b"\xfe"), instances=1, study_instance_uid="1.2.7")
 
-    def vanish(event: StageChanged) -> None:
+    def vanish(event: Event) -> None:
+        if not isinstance(event, StageChanged):
+            return
         if event.study_instance_uid == "1.2.7" and event.stage == "upload":
             file.unlink()
 
@@ -318,9 +267,10 @@ async def test_a_name_that_is_no_text_stops_no_run(
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_a_cell_that_a_spreadsheet_would_run_is_made_text(output: Path, start: str) -> None:
-    with Manifest(output) as manifest:
-        manifest.append(outcome("1.2.1", f'{start}HYPERLINK("http://x")'))
-        manifest.write_summary([SetAside(output / "a", f"{start}cmd|' /C calc'!A0")])
+    output.mkdir()
+    with Manifest(output, {}) as manifest:
+        manifest.append(entry("1.2.1", f'{start}HYPERLINK("http://x")'))
+        manifest.write_summary([SetAside(str(output / "a"), f"{start}cmd|' /C calc'!A0")])
     for name, column in (("summary.csv", "error"), ("set_aside.csv", "reason")):
         with (output / name).open(newline="", encoding="utf-8") as file:
             [row] = csv.DictReader(file)
@@ -330,16 +280,14 @@ def test_a_cell_that_a_spreadsheet_would_run_is_made_text(output: Path, start: s
 def test_a_manifest_that_cannot_be_read_is_refused(output: Path) -> None:
     (output / "manifest.jsonl").mkdir(parents=True)
     with pytest.raises(ConfigurationError, match=r"manifest\.jsonl"):
-        Manifest(output)
+        read_manifest(output)
 
 
 def test_a_link_planted_as_the_manifest_is_not_followed(output: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
+    victim.write_text("precious")
     output.mkdir()
     (output / "manifest.jsonl").symlink_to(victim)
-    with pytest.raises(OSError, match="manifest"):
-        Manifest(output)
-    victim.write_text("precious")
-    with Manifest(output) as manifest:
-        manifest.append(outcome())
+    with Manifest(output, {}) as manifest:
+        manifest.append(entry())
     assert victim.read_text() == "precious"

@@ -9,18 +9,18 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from milvue_async.errors import ConfigurationError
-from milvue_async.files import make_private_folder, write_private_file
+from milvue_async.files import write_private_file
 from milvue_async.protocol.uids import is_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
-    from milvue_async.batch.discovery import SetAside
+    from milvue_async.batch.found import SetAside
     from milvue_async.outcomes import StudyOutcome
 
-__all__ = ["Manifest", "manifest_entry", "read_manifest"]
+__all__ = ["MANIFEST", "Manifest", "manifest_entry", "read_manifest"]
 
 MANIFEST = "manifest.jsonl"
 SUMMARY = "summary.csv"
@@ -89,47 +89,41 @@ def _entry(line: bytes) -> dict[str, Any] | None:
 
 
 class Manifest:
-    """``manifest.jsonl`` of a results folder, appended to as studies end; every method blocks.
+    """``manifest.jsonl`` of a results folder, appended to as studies end; most methods block.
 
-    A study that ends again in a later run has two lines while that run lasts; the last counts.
+    The ledger knows more, and knows it first: whatever a kill cut short here is made good from it
+    when the next run begins. A study that ends again in a later run has two lines while that run
+    lasts; the last counts.
 
     Args:
-        output: The results folder; made where it is missing.
-
-    Attributes:
-        is_resumed: Whether an earlier run began here.
+        output: The results folder; it is there.
+        entries: The lines of earlier runs, by StudyInstanceUID.
 
     Raises:
         OSError: It cannot be written.
     """
 
-    def __init__(self, output: Path) -> None:
-        self._output = make_private_folder(output)
-        self.is_resumed = (output / MANIFEST).exists()
-        self._entries = read_manifest(output)
-        if self.is_resumed:
-            # Without the line that a kill cut short: the next one would be lost with it.
-            self._rewrite()
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-        self._descriptor = os.open(output / MANIFEST, flags, 0o600)
+    def __init__(self, output: Path, entries: Mapping[str, dict[str, Any]]) -> None:
+        self._output = output
+        self._entries = dict(entries)
+        self._rewrite()
+        flags = os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+        self._descriptor = os.open(output / MANIFEST, flags)
 
-    @property
-    def entries(self) -> dict[str, dict[str, Any]]:
-        """The last line of each study."""
-        return self._entries
-
-    def append(self, outcome: StudyOutcome) -> None:
-        """Write the line of a study that ended, and bring it to the disk.
+    def append(self, entry: dict[str, Any]) -> None:
+        """Write the line of a study that ended.
 
         Raises:
             OSError: The disk is full, and the like.
         """
-        entry = manifest_entry(outcome)
-        self._entries[outcome.study_instance_uid] = entry
+        self._entries[entry["StudyInstanceUID"]] = entry
         line = memoryview(_line(entry))
         while line:
             line = line[os.write(self._descriptor, line) :]
-        os.fsync(self._descriptor)
+
+    def keep(self, entry: Mapping[str, Any]) -> None:
+        """Let the line of an earlier run stand; does not block."""
+        self._entries[entry["StudyInstanceUID"]] = dict(entry)
 
     def write_summary(self, set_aside: Iterable[SetAside]) -> None:
         """Write what a run leaves when it ends: nothing is appended after that.
@@ -143,7 +137,7 @@ class Manifest:
         self._rewrite()
         rows = ([entry.get(name) for name in _SUMMARY_COLUMNS] for entry in self._entries.values())
         self._write_table(SUMMARY, _SUMMARY_COLUMNS, rows)
-        files = ([str(file.path), file.reason] for file in set_aside)
+        files = ([file.path, file.reason] for file in set_aside)
         self._write_table(SET_ASIDE, ("path", "reason"), files)
 
     def __enter__(self) -> Self:

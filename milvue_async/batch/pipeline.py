@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
+import anyio
 import anyio.to_thread
 
-from milvue_async.batch.discovery import Discovery, discover
-from milvue_async.batch.outputs import Manifest
+from milvue_async.batch.course import Course
+from milvue_async.batch.discovery import discover
+from milvue_async.batch.events import DiscoveryProgressed, FileSetAside, RunEnded, RunStarted
+from milvue_async.batch.filters import Filters
+from milvue_async.batch.ledger import LEDGER, Ledger
+from milvue_async.batch.outputs import MANIFEST, Manifest
+from milvue_async.batch.preparing import spool
+from milvue_async.batch.run import Run, RunLimits
+from milvue_async.batch.scan_cache import ScanCache
+from milvue_async.batch.submissions import wanted_of
+from milvue_async.client import DEFAULT_COMMANDS, predict_options
+from milvue_async.errors import ConfigurationError
+from milvue_async.files import make_private_folder
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
+    from milvue_async.batch.events import Event, Reporter
+    from milvue_async.batch.found import Discovery
+    from milvue_async.batch.submissions import Submission
     from milvue_async.client import MilvueClient, PredictParameters
-    from milvue_async.outcomes import StudyOutcome
-    from milvue_async.predicting import StageChanged
     from milvue_async.routes import Transfer
 
 __all__ = ["RunSummary", "process_directory"]
+
+_GOOD = frozenset({"done", "empty"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +46,31 @@ class RunSummary:
 
     Attributes:
         discovery: What the directory holds.
-        outcomes: Studies of this run by outcome.
-        already_done: Studies that an earlier run into the same folder had finished.
+        outcomes: Studies by outcome, those of earlier runs that were left at that included.
+        already_done: Studies that an earlier run into the same folder had done.
+        is_interrupted: Whether it was asked to end before it was through.
     """
 
     discovery: Discovery
     outcomes: Counter[str] = field(default_factory=Counter)
     already_done: int = 0
+    is_interrupted: bool = False
 
     @property
     def is_complete(self) -> bool:
-        """Whether every study is done, the earlier ones included."""
-        return set(self.outcomes) <= {"done", "empty"}
+        """Whether every study of the directory is done."""
+        ended = sum(self.outcomes.values())
+        return set(self.outcomes) <= _GOOD and ended == len(self.discovery.studies)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a run works with in its results folder."""
+
+    ledger: Ledger
+    manifest: Manifest
+    spool: Path
+    known: Mapping[str, list[Submission]]
 
 
 async def process_directory(
@@ -49,65 +78,125 @@ async def process_directory(
     folder: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    on_discovery: Callable[[Discovery, int], None] | None = None,
-    on_event: Callable[[StageChanged], None] | None = None,
-    on_outcome: Callable[[StudyOutcome], None] | None = None,
-    commands: Iterable[str] = ("smarturgences", "smartxpert"),
+    commands: Iterable[str] = DEFAULT_COMMANDS,
     transfer: Transfer = "dicomweb",
-    timeout: float = 180.0,
+    timeout: float = 600.0,
+    filters: Filters | None = None,
+    retry_failed: bool = False,
+    send_changed: bool = False,
+    limits: RunLimits | None = None,
+    on_event: Reporter | None = None,
+    stop: anyio.Event | None = None,
     **parameters: Unpack[PredictParameters],
 ) -> RunSummary:
-    """Predict every study below a folder, and write results, manifest and summary.
+    """Predict every study below a folder, and write results, ledger, manifest and summary.
 
-    A study that the manifest says is done is not sent again. Where there is a manifest, an
-    earlier run may have been killed after a study was sent: so the status of the others is asked
-    for first, and only what the server does not know is sent.
+    It goes on where an earlier run into the same ``output`` stopped, however that was: what is
+    done stays done, what waits for its prediction is waited for, and of what may have been sent
+    the status is asked before anything is sent again.
 
     Args:
         client: Open.
-        folder: Where the DICOM files are.
-        output: For results, as ``<output>/<StudyInstanceUID>/…``.
-        on_discovery: Told what was found, and how many studies of it are done already.
-        on_event: Told when a study goes on to its next stage.
-        on_outcome: Told when a study has ended.
+        folder: Where the DICOM files are, or zip archives of them; any names, any depth.
+        output: For results, as ``<output>/<StudyInstanceUID>/…``. One run at a time.
         commands: As for `MilvueClient.process`.
         transfer: As for `MilvueClient.process`.
-        timeout: As for `MilvueClient.process`.
+        timeout: Seconds that a prediction may take while no other of the run ends.
+        filters: Which instances are sent; all by default.
+        retry_failed: Whether to take up what ended in error or was rejected for good.
+        send_changed: Whether to send a study whose images or upload parameters changed since it
+            was sent. It may be paid for again.
+        limits: How much at once.
+        on_event: Told how it goes, on the event loop.
+        stop: Set it to end the run: nothing more is begun, uploads under way may end, all else
+            is left for the next run.
         **parameters: As for `MilvueClient.process`.
 
     Raises:
-        ConfigurationError: The folder is none, or an option cannot work.
-        OSError: ``output`` cannot be written.
+        ConfigurationError: The folder is none, an option cannot work, or another run is at work
+            in ``output``.
+        OSError: ``output`` cannot be written. Nothing more was sent, and a further run goes on.
     """
-    folder, output = Path(folder), Path(output)
-    commands = (commands,) if isinstance(commands, str) else tuple(commands)
-    found = await discover(folder, excluded=[output])
-    with await anyio.to_thread.run_sync(Manifest, output) as manifest:
-        done = {uid for uid, entry in manifest.entries.items() if _is_done(entry, commands)}
-        studies = [study for study in found.studies if study.study_instance_uid not in done]
-        summary = RunSummary(found, already_done=len(found.studies) - len(studies))
-        if on_discovery is not None:
-            on_discovery(found, summary.already_done)
-        stream = client.process(
-            studies,
-            commands=commands,
-            transfer=transfer,
-            timeout=timeout,
-            output=output,
-            ask_first=manifest.is_resumed,
-            on_event=on_event,
-            **parameters,
+    options = predict_options(
+        commands, dict(parameters), transfer=transfer, timeout=timeout, output=output
+    )
+    wanted = wanted_of(options, retry_failed=retry_failed, send_changed=send_changed)
+    report = on_event or _nobody
+    limits = limits or RunLimits()
+    stop = stop or anyio.Event()
+    async with _opened(Path(output), client.settings.api_url) as opened:
+        found = await _discover(Path(folder), Path(output), opened, filters or Filters(), report)
+        run = Run(
+            client.transport,
+            opened.ledger,
+            manifest=opened.manifest,
+            wanted=wanted,
+            options=options,
+            limits=limits,
+            spool=opened.spool,
+            report=report,
         )
-        async with stream:
-            async for outcome in stream:
-                summary.outcomes[outcome.outcome] += 1
-                await anyio.to_thread.run_sync(manifest.append, outcome)
-                if on_outcome is not None:
-                    on_outcome(outcome)
-        await anyio.to_thread.run_sync(manifest.write_summary, found.set_aside)
-    return summary
+        courses = [
+            Course(study, known=opened.known.get(study.study_instance_uid, ()))
+            for study in found.studies
+        ]
+        report(_started(found))
+        try:
+            await run.process(courses, stop)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(opened.manifest.write_summary, found.set_aside)
+    report(RunEnded(dict(run.outcomes), run.already_done, run.is_interrupted))
+    return RunSummary(found, run.outcomes, run.already_done, run.is_interrupted)
 
 
-def _is_done(entry: dict[str, Any], commands: Iterable[str]) -> bool:
-    is_complete = all(command in entry["results"] for command in commands)
-    return entry["outcome"] in {"done", "empty"} and is_complete
+async def _discover(
+    folder: Path, output: Path, opened: _Opened, filters: Filters, report: Reporter
+) -> Discovery:
+    found = await discover(
+        folder,
+        excluded=[output],
+        filters=filters,
+        cache=ScanCache(opened.ledger.connection),
+        on_progress=lambda files, total: report(DiscoveryProgressed(files, total)),
+    )
+    for file in found.set_aside:
+        report(FileSetAside(file.path, file.reason))
+    return found
+
+
+def _started(found: Discovery) -> RunStarted:
+    return RunStarted(
+        studies=len(found.studies),
+        instances=sum(len(study.files) for study in found.studies),
+        bytes=sum(study.size for study in found.studies),
+        set_aside=len(found.set_aside),
+    )
+
+
+def _nobody(event: Event) -> None:
+    """Take an event where nobody else does."""
+
+
+@asynccontextmanager
+async def _opened(output: Path, endpoint: str) -> AsyncIterator[_Opened]:
+    """The results folder, owned by this run; opened and closed in a worker thread."""
+    stack = ExitStack()
+    try:
+        yield await anyio.to_thread.run_sync(_open, stack, output, endpoint)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(stack.close)
+
+
+def _open(stack: ExitStack, output: Path, endpoint: str) -> _Opened:
+    make_private_folder(output)
+    if (output / MANIFEST).exists() and not (output / LEDGER).exists():
+        raise ConfigurationError(
+            f"{output} has a {MANIFEST} but no {LEDGER}: what was sent cannot be told; bring the "
+            "ledger back, or give another output folder"
+        )
+    ledger = stack.enter_context(Ledger(output, endpoint))
+    folder = stack.enter_context(spool(output))
+    manifest = stack.enter_context(Manifest(output, ledger.entries()))
+    return _Opened(ledger, manifest, folder, ledger.submissions())
