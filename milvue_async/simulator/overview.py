@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from milvue_async.simulator.account import QueueEntry, StudyAccount
-    from milvue_async.simulator.faults import FaultAccount, Faults
+    from milvue_async.simulator.faults import Fault, FaultAccount, Faults
     from milvue_async.simulator.state import State, Study
 
 __all__ = [
@@ -141,11 +141,21 @@ def _waiting(entry: QueueEntry, now: float) -> OverviewWaiting:
 def _fault(account: FaultAccount) -> OverviewFault:
     fault = account.fault
     return OverviewFault(
-        kind=f"{fault.kind} {fault.status}" if "status" in fault.kind else fault.kind,
+        kind=_named(fault),
         route=fault.route,
         strikes=account.strikes,
         left=None if fault.count is None else fault.count - account.strikes,
     )
+
+
+def _named(fault: Fault) -> str:
+    """What goes wrong, and how often where that is not always."""
+    parts = [f"{fault.kind} {fault.status}" if "status" in fault.kind else fault.kind]
+    if fault.probability < 1:
+        parts.append(f"{fault.probability * 100:g} %")
+    if fault.every is not None:
+        parts.append(f"1 in {fault.every}")
+    return ", ".join(parts)
 
 
 def _study(account: StudyAccount, stage: Stage) -> OverviewStudy:

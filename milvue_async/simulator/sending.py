@@ -38,7 +38,7 @@ async def send(request: web.Request, answer: Answer) -> web.StreamResponse:
         await _prepare(request, reply)
     else:
         is_chunked = isinstance(answer.content, Multipart)
-        reply = await _start(request, answer, 0 if is_chunked else await _size(answer.content))
+        reply = await _start(request, answer, None if is_chunked else await _size(answer.content))
         async for piece in pieces(answer.content):
             await reply.write(piece)
     await reply.write_eof()
@@ -57,14 +57,15 @@ async def send_some(
         answer: The whole answer.
         share: From 0 to 1.
         ended: Whether the body then ends as HTTP wants it. Else its headers promise all of it,
-            and it stays open.
+            and it stays open; of all of it, they promise an end that does not come.
 
     Raises:
         ConnectionError: The client left before that.
     """
     size = await _size(answer.content)
     left = int(size * share)
-    reply = await _start(request, answer, left if ended else size)
+    promised = left if ended else size
+    reply = await _start(request, answer, None if share == 1 and not ended else promised)
     async for piece in pieces(answer.content):
         await reply.write(piece[:left])
         left -= len(piece[:left])
@@ -123,10 +124,10 @@ def reply_of(answer: Answer) -> web.Response:
     return web.Response(status=answer.status, headers=_headers(answer), body=answer.content)
 
 
-async def _start(request: web.Request, answer: Answer, size: int) -> web.StreamResponse:
-    """Send the headers. A multipart goes in chunks, whatever its size."""
+async def _start(request: web.Request, answer: Answer, size: int | None) -> web.StreamResponse:
+    """Send the headers. A multipart goes in chunks, whatever its size; so does what has none."""
     reply = web.StreamResponse(status=answer.status, headers=_headers(answer))
-    if not isinstance(answer.content, Multipart):
+    if size is not None and not isinstance(answer.content, Multipart):
         reply.content_length = size
     await _prepare(request, reply)
     return reply

@@ -184,6 +184,18 @@ class TestTime:
         with pytest.raises(TimeoutError), anyio.fail_after(SHORT):
             await get(api, wado(finished))
 
+    async def test_an_answer_of_json_may_hang_before_its_end_too(
+        self, api: Api, finished: str
+    ) -> None:
+        await put_faults(api, "GET **:hang_after_body")
+        path = f"/v3/smartxpert/{finished}"
+        seen = await exchange(api, head("GET", path), patience=ENOUGH)
+        assert (seen.status, seen.end) == (200, "open")
+        assert seen.body.endswith(b"}\r\n")  # all of it, and no length that would say so
+        with pytest.raises(TimeoutError), anyio.fail_after(SHORT):
+            await get(api, path)
+        assert deliveries(api, finished) == ({}, {})
+
     async def test_what_hangs_does_not_keep_the_simulator_from_stopping(
         self, api: Api, finished: str
     ) -> None:
@@ -298,6 +310,19 @@ class TestReset:
         assert seen.body.endswith(b"--\r\n\r\n")
         with pytest.raises(aiohttp.ClientPayloadError):
             await get(api, wado(finished))
+        assert deliveries(api, finished) == ({}, {})
+
+    @pytest.mark.parametrize("fault", ["reset_after_body", "reset_in_body:at=1"])
+    async def test_an_answer_of_json_may_be_reset_before_its_end_too(
+        self, api: Api, finished: str, fault: str
+    ) -> None:
+        await put_faults(api, f"get_smartxpert:{fault}")
+        path = f"/v3/smartxpert/{finished}"
+        seen = await exchange(api, head("GET", path))
+        assert seen.end == "reset"
+        assert seen.body.endswith(b"}\r\n")
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await get(api, path)
         assert deliveries(api, finished) == ({}, {})
 
     async def test_a_flag_may_be_lost_on_its_way_back(self, api: Api, finished: str) -> None:

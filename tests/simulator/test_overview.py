@@ -148,6 +148,12 @@ async def test_faults_are_told_of_with_what_is_left_of_them(api: Api, tmp_path: 
     ]
 
 
+async def test_faults_are_told_of_with_how_often_they_strike(api: Api) -> None:
+    await api.request("PUT", "/control/faults", body=b'["**:hang:0.005", "**:status:0.5,every=7"]')
+    kinds = [fault["kind"] for fault in (await overview(api))["faults"]]
+    assert kinds == ["hang, 0.5 %", "status 503, 50 %, 1 in 7"]
+
+
 async def test_a_study_whose_uid_is_markup_is_not_let_in(api: Api, tmp_path: Path) -> None:
     (file,) = study_files(tmp_path, instances=1)
     dataset = pydicom.dcmread(file)
