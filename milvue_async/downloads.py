@@ -157,8 +157,9 @@ class _FileHeld:
 
 
 class _FileIncoming:
-    def __init__(self, partial: PartialFile) -> None:
-        self._partial = partial
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._partial: PartialFile | None = None
         self._chunks: list[bytes | memoryview] = []
         self._buffered = 0
 
@@ -166,19 +167,31 @@ class _FileIncoming:
         self._chunks.append(data)
         self._buffered += len(data)
         if self._buffered >= _WRITE_BYTES:
-            await self._flush()
+            await anyio.to_thread.run_sync(self._write, self._taken())
 
     async def finish(self) -> _FileHeld:
-        await self._flush()
-        header = await _checked(_finish_file, self._partial)
-        return _FileHeld(self._partial, header)
+        return await _checked(self._finish, self._taken())
 
     def discard(self) -> None:
-        self._partial.discard()
+        if self._partial is not None:
+            self._partial.discard()
 
-    async def _flush(self) -> None:
+    def _taken(self) -> list[bytes | memoryview]:
         chunks, self._chunks, self._buffered = self._chunks, [], 0
-        await anyio.to_thread.run_sync(self._partial.write, chunks)
+        return chunks
+
+    def _write(self, chunks: list[bytes | memoryview]) -> PartialFile:
+        if self._partial is None:
+            self._partial = PartialFile(make_private_folder(self._folder))
+        self._partial.write(chunks)
+        return self._partial
+
+    def _finish(self, chunks: list[bytes | memoryview]) -> _FileHeld:
+        # A small one is checked while it is still in memory.
+        header = dicom.read_header(b"".join(chunks)) if self._partial is None else None
+        partial = self._write(chunks)
+        partial.finish()
+        return _FileHeld(partial, header or dicom.read_header(partial.path))
 
 
 class FolderStore:
@@ -193,15 +206,7 @@ class FolderStore:
 
     async def begin(self) -> _FileIncoming:
         """A new result."""
-        return _FileIncoming(await anyio.to_thread.run_sync(self._new_file))
-
-    def _new_file(self) -> PartialFile:
-        return PartialFile(make_private_folder(self._folder))
-
-
-def _finish_file(partial: PartialFile) -> dicom.InstanceHeader:
-    partial.finish()
-    return dicom.read_header(partial.path)
+        return _FileIncoming(self._folder)
 
 
 def _read_dataset(content: bytes) -> _DatasetHeld:

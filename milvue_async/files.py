@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 import threading
+from itertools import takewhile
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ def make_private_folder(path: Path) -> Path:
     Raises:
         OSError: It cannot be made, or something else has its name.
     """
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    for folder in reversed(missing):
+    missing = takewhile(lambda folder: not folder.exists(), (path, *path.parents))
+    for folder in reversed(list(missing)):
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=_FOLDER_MODE)
-    if not stat.S_ISDIR(path.stat().st_mode):
+    if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     return path
 

@@ -7,12 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-import anyio.to_thread
-
 from milvue_async import routes
 from milvue_async.concurrency import for_each
 from milvue_async.errors import MilvueError, NotFoundError
-from milvue_async.files import make_private_folder
 from milvue_async.outcomes import (
     CommandResult,
     NotSentError,
@@ -287,7 +284,6 @@ class _Run:
         paths = result.paths
         if self._options.output is not None:
             folder = self._options.output / self._uid
-            await anyio.to_thread.run_sync(make_private_folder, folder)
             paths += (await routes.save_prediction(prediction, result.command, folder),)
         outcome: Outcome = "done" if prediction.instances else result.outcome
         return dataclasses.replace(result, outcome=outcome, prediction=prediction, paths=paths)

@@ -18,7 +18,7 @@ from milvue_async.errors import (
     PredictionForbiddenError,
     PredictionTimeoutError,
 )
-from milvue_async.files import write_private_file
+from milvue_async.files import make_private_folder, write_private_file
 from milvue_async.protocol.backoff import PollSchedule
 from milvue_async.protocol.models import (
     GetSmarturgencesResponseV3,
@@ -262,11 +262,14 @@ async def download_results(
 async def save_prediction(
     prediction: SmarturgencesV3 | SmartxpertV3, command: str, folder: Path
 ) -> Path:
-    """Write a JSON result as ``<command>.json`` into a folder that is there."""
-    content = (prediction.to_json() + "\n").encode()
-    return await anyio.to_thread.run_sync(
-        write_private_file, folder / f"{check_command(command)}.json", content
-    )
+    """Write a JSON result as ``<command>.json`` into a folder, which is made where it is missing."""
+    name = f"{check_command(command)}.json"
+
+    def save() -> Path:
+        content = (prediction.to_json() + "\n").encode()
+        return write_private_file(make_private_folder(folder) / name, content)
+
+    return await anyio.to_thread.run_sync(save)
 
 
 async def post_interesting(transport: Transport, study_instance_uid: str) -> None:

@@ -66,14 +66,22 @@ async def poll(
         The final answer, or None where there was none before the deadline.
     """
     questions = _Questions(schedule, clock)
-    asking = AsyncRetrying(
-        sleep=clock.sleep,
-        wait=questions.wait,
-        stop=questions.stop,
-        retry=retry_if_result(is_pending),
-        retry_error_callback=lambda _: None,
-    )
     with anyio.move_on_after(schedule.timeout + last_answer_seconds):
-        answer: T | None = await asking(ask)
+        first = await ask()
+        if not is_pending(first):  # most often so, and without what tenacity costs
+            return first
+        answers = [first]
+
+        async def next_answer() -> T:
+            return answers.pop() if answers else await ask()
+
+        asking = AsyncRetrying(
+            sleep=clock.sleep,
+            wait=questions.wait,
+            stop=questions.stop,
+            retry=retry_if_result(is_pending),
+            retry_error_callback=lambda _: None,
+        )
+        answer: T | None = await asking(next_answer)
         return answer
     return None

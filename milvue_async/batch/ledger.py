@@ -165,13 +165,24 @@ class Ledger:
         await self._write([(_BEGIN, key), *rows, self._transition(number, "submitting")])
         return number
 
-    async def advance(self, number: int, state: str) -> None:
-        """A study was ``submitted``, or its prediction was seen done: ``predicted``.
+    async def submitted(self, number: int) -> None:
+        """The API has a study: ``submitted``.
 
         Raises:
             OSError: It could not be brought to the disk.
         """
-        await self._write([(_STATE, (state, number)), self._transition(number, state)])
+        await self._write(self._step(number, "submitted"))
+
+    def predicted(self, number: int) -> None:
+        """The prediction of a study was seen done: ``predicted``.
+
+        It goes to the disk with the next step of any study: were it lost, its status would only
+        be asked again.
+        """
+        self._pending.append(_Change(self._step(number, "predicted"), lambda: None))
+
+    def _step(self, number: int, state: str) -> list[_Statement]:
+        return [(_STATE, (state, number)), self._transition(number, state)]
 
     async def end(
         self,

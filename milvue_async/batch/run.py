@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "RunLimits", "decision_without_reading"]
 
-_AHEAD = 2  # as many studies are checked, hashed and noted while others send
+_AHEAD = 2  # as many studies are read or written to the disk while others move bytes
 _SECONDS_BETWEEN_POLLED = 0.5
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
 _GOOD = frozenset({"done", "empty"})
@@ -168,7 +168,7 @@ class Run:
             with self._uploading, upload, self._collecting, collect:
                 for _ in range(settings.max_uploads * _AHEAD):
                     workers.start_soon(self._work, upload.clone(), self._upload)
-                for _ in range(settings.max_downloads):
+                for _ in range(settings.max_downloads * _AHEAD):
                     workers.start_soon(self._work, collect.clone(), self._collect)
                 await self._take_in(courses)
                 if self._under_way:
@@ -249,7 +249,7 @@ class Run:
             await self._end(course, course.failed(error))
             return
         if course.number is not None:
-            await self._ledger.advance(course.number, "predicted")
+            self._ledger.predicted(course.number)
         await self._collecting.send(course)
 
     async def _collect(self, course: Course) -> None:

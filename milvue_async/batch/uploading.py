@@ -136,7 +136,7 @@ class Uploads:
         if status != StudyStatusEnum.DONE:
             return "wait"
         if course.number is not None:
-            await self._ledger.advance(course.number, "predicted")
+            self._ledger.predicted(course.number)
         return "collect"
 
     def _untangled(self, course: Course, *, is_running: bool) -> Action:
@@ -215,4 +215,4 @@ class Uploads:
         if number is None and decision.known is not None:
             number = course.number = decision.known.number
         if number is not None:
-            await self._ledger.advance(number, "submitted")
+            await self._ledger.submitted(number)

@@ -102,8 +102,8 @@ class Expectation:
         """
         if not self._durations:
             return self._bounded(self._step() * 1.5 ** (questions - 1) if questions else self.first)
-        if elapsed < self._early:
-            return max(self._early - elapsed, self.least)
+        if elapsed < self._early or not questions:
+            return max(self._early - elapsed, self.least if questions else 0.0)
         step = self._step()
         late = elapsed - self._late - step
         return self._bounded(max(step, late * _BACKOFF))
