@@ -1,5 +1,7 @@
 """Async client and command line for the Milvue AI API v3: studies out, predictions back."""
 
+import typing as _typing
+
 from milvue_async.client import MilvueClient, PredictParameters
 from milvue_async.dicom import InstanceHeader
 from milvue_async.errors import (
@@ -47,6 +49,9 @@ from milvue_async.settings import Settings
 from milvue_async.sources import Instance, Study, load_study
 from milvue_async.streaming import OutcomeStream
 
+if _typing.TYPE_CHECKING:
+    from milvue_async.batch import Filters, RunLimits, RunSummary, process_directory
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -55,6 +60,7 @@ __all__ = [
     "Clock",
     "CommandResult",
     "ConfigurationError",
+    "Filters",
     "FormattingError",
     "Instance",
     "InstanceHeader",
@@ -76,6 +82,8 @@ __all__ = [
     "RequestTimeoutError",
     "RequestValidationError",
     "RetrieveParameters",
+    "RunLimits",
+    "RunSummary",
     "ServerError",
     "Settings",
     "SmarturgencesV3",
@@ -95,5 +103,18 @@ __all__ = [
     "post",
     "post_interesting",
     "post_signed_url",
+    "process_directory",
     "wait_done",
 ]
+
+_BATCH = frozenset({"Filters", "RunLimits", "RunSummary", "process_directory"})
+
+
+def __getattr__(name: str) -> _typing.Any:
+    """Import what is for whole directories when it is asked for; a service needs none of it."""
+    if name not in _BATCH:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from milvue_async import batch  # noqa: PLC0415  as it says
+
+    value = globals()[name] = getattr(batch, name)
+    return value
