@@ -238,7 +238,9 @@ def _waiting(folder: Path, studies: int, _: int) -> None:
     _make_studies(folder, studies)
     figures, _ = _contend("waiting", folder, "--service", "100000", "100000")
     print(f"{studies} studies waiting: {figures['each'] / 1e3:.2f} KB each")
-    print(f"  resident before {figures['before'] / 1e6:.1f} MB, then {figures['after'] / 1e6:.1f} MB")
+    print(
+        f"  resident before {figures['before'] / 1e6:.1f} MB, then {figures['after'] / 1e6:.1f} MB"
+    )
 
 
 def _contender(name: str, url: str, folder: str, output: str) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import secrets
-import stat
 import threading
 from itertools import takewhile
 from typing import TYPE_CHECKING, Self

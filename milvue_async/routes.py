@@ -262,7 +262,7 @@ async def download_results(
 async def save_prediction(
     prediction: SmarturgencesV3 | SmartxpertV3, command: str, folder: Path
 ) -> Path:
-    """Write a JSON result as ``<command>.json`` into a folder, which is made where it is missing."""
+    """Write a JSON result as ``<command>.json`` into a folder, made where it is missing."""
     name = f"{check_command(command)}.json"
 
     def save() -> Path:
