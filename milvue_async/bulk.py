@@ -17,6 +17,7 @@ from milvue_async.batch.planning import make_plan
 from milvue_async.batch.run import RunLimits
 from milvue_async.batch.sent import known_sources
 from milvue_async.demo import demo_client, demo_files
+from milvue_async.errors import ConfigurationError
 from milvue_async.options import (
     NotDoneError,
     api_options,
@@ -77,7 +78,7 @@ async def demo(output: Path) -> None:
     async with demo_files() as folder, demo_client() as client:
         with RunProgress(sys.stderr) as progress:
             summary = await process_directory(client, folder, output, on_event=progress)
-        await _report(output, "en")
+        await _report_if_possible(output, "en")
     _finish(summary, output)
 
 
@@ -136,7 +137,14 @@ async def process(
 ) -> None:
     """Predict every study below DIR; run it again to go on where it stopped.
 
-    Ctrl-C ends it within seconds and leaves what is not done to the next run; twice: at once.
+    \b
+    export MILVUE_API_URL=https://...  MILVUE_API_TOKEN=...
+    milvue-async plan DIR                    what would be sent, and what not
+    milvue-async process DIR --output OUT    open OUT/report.html in the end
+
+    DIR may hold files of any name, and zip archives. Ctrl-C ends the run within seconds and
+    leaves what is not done to the next run; twice: at once. Exit codes: 0 every study done, 1
+    some study not done, 2 usage or configuration, 130 interrupted.
     """
     filters = Filters.parse(where, where_not)
     limits = RunLimits(
@@ -164,7 +172,7 @@ async def process(
             **options,
         )
     if not no_report and not summary.is_interrupted:
-        await _report(output, options.get("language") or "en")
+        await _report_if_possible(output, options.get("language") or "en")
     _finish(summary, output)
 
 
@@ -192,6 +200,14 @@ async def _end_on_signals(stop: anyio.Event, scope: anyio.CancelScope) -> None:
                 return
             click.echo("milvue-async: ending; once more to end at once", err=True)
             stop.set()
+
+
+async def _report_if_possible(output: Path, language: str) -> None:
+    """The page is no part of the job: without its extra the run is as good."""
+    try:
+        await _report(output, language)
+    except ConfigurationError as error:
+        click.echo(f"milvue-async: no report.html: {error}", err=True)
 
 
 async def _report(output: Path, language: str) -> Path:

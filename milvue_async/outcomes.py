@@ -39,6 +39,7 @@ __all__ = [
     "stops_intake",
 ]
 
+
 class NotSentError(MilvueError):
     """Nothing of a study was sent, on purpose: it is left for a later run."""
 

@@ -42,21 +42,19 @@ def environment(url: str | None) -> dict[str, str]:
 
 
 def milvue(
-    *arguments: str, url: str | None = None, stdin: bytes = b"", cwd: Path | None = None
+    *arguments: str,
+    url: str | None = None,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    seconds: float = _SECONDS,
 ) -> Finished:
     """Run a command to its end."""
-    return _finished(command(*arguments), url, stdin, cwd)
-
-
-def _finished(
-    arguments: Sequence[str], url: str | None, stdin: bytes, cwd: Path | None
-) -> Finished:
     done = subprocess.run(  # noqa: S603  this package's own command
-        arguments,
+        command(*arguments),
         env=environment(url),
         input=stdin,
         capture_output=True,
-        timeout=_SECONDS,
+        timeout=seconds,
         check=False,
         cwd=cwd,
     )

@@ -70,9 +70,7 @@ FAILED = known(outcome="error", collected="")
             id="rejected by the API",
         ),
         pytest.param([known(content="b")], {}, "changed", id="other content"),
-        pytest.param(
-            [known(content="b")], {"send_changed": True}, "send", id="to be sent"
-        ),
+        pytest.param([known(content="b")], {"send_changed": True}, "send", id="to be sent"),
         pytest.param(
             [known(content="b", state="submitting", accepted=False, outcome=None)],
             {},
