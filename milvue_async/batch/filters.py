@@ -25,7 +25,7 @@ __all__ = ["Condition", "Filters"]
 
 _EXPRESSION = re.compile(r"\s*([^=~]*?)\s*([=~])(.*)", re.DOTALL)
 _TAG = re.compile(r"\(?([0-9A-Fa-f]{4}),? ?([0-9A-Fa-f]{4})\)?")
-_KEYWORD = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+_KEYWORD = re.compile(r"(?![0-9A-Fa-f]+\Z)[A-Za-z][0-9A-Za-z]*")  # pydicom takes FACE for a number
 _SHOWN = 64
 _MODALITY = 0x00080060
 _META_GROUP, _PIXEL_GROUP = 0x0002, 0x7FE0
@@ -139,15 +139,19 @@ def _parse(option: str, expression: str) -> Condition:
     tag = _tag_of(option, name)
     if operator == "=":
         return Condition(option, name, tag, operator, _stripped(operand))
+    # Python's own words may quote the expression, which may have a patient's name in it.
     try:
         re.compile(operand)
     except (re.error, RecursionError, OverflowError) as error:
-        reason = error.msg if isinstance(error, re.error) else "too large"
+        where = _position(error)
     else:
         return Condition(option, name, tag, operator, operand)
-    # Python's words may quote the expression, a patient's name in it.
-    msg = f"{option} {name}~: not a regular expression ({reason.partition(' ' + chr(39))[0]})"
-    raise ConfigurationError(msg)
+    raise ConfigurationError(f"{option} {name}~: what follows is no regular expression{where}")
+
+
+def _position(error: Exception) -> str:
+    position = error.pos if isinstance(error, re.error) else None
+    return "" if position is None else f" from its character {position + 1} on"
 
 
 def _tag_of(option: str, name: str) -> int:
@@ -166,8 +170,7 @@ def _look_up(option: str, keyword: str) -> tuple[int, str]:
     if _KEYWORD.fullmatch(keyword):
         with suppress(ValueError):
             element = dicom.Dataset().setdefault(keyword)
-            if element.keyword == keyword:  # it takes "Face" for a hexadecimal number
-                return int(element.tag), element.VR
+            return int(element.tag), element.VR
     shown = repr(keyword[:_SHOWN])
     msg = f"{option}: {shown} is no DICOM keyword, and no tag such as (0008,0060)"
     raise ConfigurationError(msg)

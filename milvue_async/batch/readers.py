@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from milvue_async.batch.filters import Filters
     from milvue_async.batch.found import ListedFile
 
-__all__ = ["read_files"]
+__all__ = ["read_files", "reader_command"]
 
 _FILES_AT_ONCE = 64
 _LARGE_ANSWER = 1 << 18  # bytes; to decode more would hold up the event loop
@@ -99,7 +99,7 @@ class _Work:
     async def read_in_thread(self) -> None:
         """Read what is left. Of a suspect, this process might die too."""
         while self._suspects:
-            self._set_aside(self._suspects.popleft(), "of a process that died")
+            self._set_aside(self._suspects.popleft(), "a process that read it died")
         while self._batches:
             batch = self._batches.popleft()
             entries = await anyio.to_thread.run_sync(
@@ -151,13 +151,18 @@ async def _reader(filters: Filters) -> AsyncIterator[_Reader]:
             await process.aclose()
 
 
+def reader_command() -> list[str]:
+    """The command line of a process that reads files; `milvue_async.batch.scanning` is in it."""
+    # Warnings quote values of patients.
+    return [sys.executable, "-P", "-W", "ignore", "-c", _PROGRAM, str(_PACKAGE)]
+
+
 async def _start() -> Process:
     # The executable of a frozen program is that program, and no interpreter.
     if sys.executable and not getattr(sys, "frozen", False):
         with suppress(OSError, NotImplementedError):
             return await anyio.open_process(
-                # Warnings quote values of patients.
-                [sys.executable, "-P", "-W", "ignore", "-c", _PROGRAM, str(_PACKAGE)],
+                reader_command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

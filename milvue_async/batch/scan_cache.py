@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from milvue_async.batch.found import Entry
@@ -80,7 +81,7 @@ class ScanCache:
             self._replace(_key(filters), entries, present)
             self._connection.execute("COMMIT")
         except sqlite3.Error:
-            if self._connection.in_transaction:
+            with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
 
     def _replace(

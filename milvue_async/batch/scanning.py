@@ -52,7 +52,8 @@ def _scan_archive(whole: Entry, path: Path, filters: Filters) -> list[Entry]:
     entries: list[Entry] = []
     try:
         for member in archives.read_members(path):
-            entry = whole._replace(member=member.name, size=member.size, reason=member.reason)
+            size = len(member.content)
+            entry = whole._replace(member=member.name, size=size, reason=member.reason)
             entries.append(entry if entry.reason else _examine(entry, member.content, filters))
     except archives.ArchiveError as error:
         return [whole._replace(reason=str(error))]

@@ -1,0 +1,1 @@
+"""Tests of what a run over a directory is made of."""
