@@ -135,7 +135,7 @@ async def process(
     commands: str,
     **options: Any,
 ) -> None:
-    """Predict every study below DIR; run it again to go on where it stopped.
+    r"""Predict every study below DIR; run it again to go on where it stopped.
 
     \b
     export MILVUE_API_URL=https://...  MILVUE_API_TOKEN=...

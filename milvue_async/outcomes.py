@@ -34,6 +34,7 @@ __all__ = [
     "NotSentError",
     "Outcome",
     "StudyOutcome",
+    "collected_outcome",
     "combined_outcome",
     "outcome_of_error",
     "stops_intake",
@@ -159,6 +160,20 @@ def combined_outcome(results: Iterable[CommandResult]) -> Outcome:
         if outcome in outcomes:
             return outcome
     return "empty"
+
+
+def collected_outcome(
+    study_instance_uid: str, results: Mapping[str, CommandResult], *, seconds: float
+) -> StudyOutcome:
+    """The outcome of a study whose results were asked for, by those of its commands."""
+    failures = (result.error for result in results.values() if result.error is not None)
+    return StudyOutcome(
+        study_instance_uid=study_instance_uid,
+        outcome=combined_outcome(results.values()),
+        error=next(failures, None),
+        results=results,
+        collect_s=seconds,
+    )
 
 
 def stops_intake(error: Exception) -> bool:

@@ -19,10 +19,12 @@ from milvue_async import routes
 from milvue_async.concurrency import first_of
 from milvue_async.errors import (
     MilvueError,
+    NotFoundError,
     PredictionFailedError,
     PredictionTimeoutError,
-    QuotaExceededError,
+    ProtocolError,
 )
+from milvue_async.pacing import Pace
 from milvue_async.protocol.expectation import Expectation
 from milvue_async.protocol.models import StudyStatusEnum
 from milvue_async.protocol.requests import STATUS_ROUTE
@@ -43,10 +45,10 @@ _SHARE_OF_RATE = 0.5  # of which the studies that may end next are asked; the re
 _PROBE_EVERY = 40  # one question in so many goes to a study that is not expected to end yet
 _EXPLORE_EVERY = 8  # one study in so many is asked as soon as it may end next
 _TOO_MANY = 1.5  # times the places, from which on studies are not asked for any more
-_PAUSE_CAP = 30.0
-_SLOWEST = 1.0
-_RECOVERY = 1.05
-_UNKNOWN_TIMES = 3
+# Right after a submission another server of theirs may not know the study yet; and an answer that
+# is garbage, as of a portal on the way, says nothing of the study.
+_PASSING = (NotFoundError, ProtocolError)
+_PASSING_TIMES = 3
 
 
 @dataclass(slots=True, eq=False)
@@ -66,48 +68,6 @@ class _Waiting:
 
     def __lt__(self, other: _Waiting) -> bool:
         return self.number < other.number
-
-
-@dataclass(slots=True)
-class _Pace:
-    """How fast questions may follow each other; slower for all after a refusal."""
-
-    rate: float
-    clock: Callable[[], float]
-    _now_rate: float = 0.0
-    _next: float = -math.inf
-    _failures: int = 0
-
-    def __post_init__(self) -> None:
-        self._now_rate = self.rate
-
-    @property
-    def next(self) -> float:
-        """When the next question may be asked."""
-        return self._next
-
-    @property
-    def current(self) -> float:
-        """Questions a second at present."""
-        return self._now_rate
-
-    def took(self) -> None:
-        """A question is asked now."""
-        self._next = max(self._next, self.clock()) + 1.0 / self._now_rate
-
-    def answered(self) -> None:
-        """An answer came."""
-        self._failures = 0
-        self._now_rate = min(self.rate, self._now_rate * _RECOVERY)
-
-    def failed(self, error: MilvueError, chance: float) -> None:
-        """There was none, and the next one will not be there at once either."""
-        self._failures += 1
-        pause = min(_PAUSE_CAP, 0.25 * 2.0 ** min(self._failures, 16)) * (0.5 + chance / 2)
-        if isinstance(error, QuotaExceededError):
-            self._now_rate = max(_SLOWEST, self._now_rate / 2)
-            pause = max(pause, error.retry_after or 0.0)
-        self._next = max(self._next, self.clock() + pause)
 
 
 class PollScheduler:
@@ -136,7 +96,7 @@ class PollScheduler:
         settings, self._clock = transport.settings, transport.clock
         self._transport = transport
         self._timeout = timeout
-        self._pace = _Pace(rate, self._clock.monotonic)
+        self._pace = Pace(rate, self._clock.monotonic)
         self._expectation = Expectation(
             first=settings.poll_interval,
             cap=max(settings.poll_cap, settings.poll_interval),
@@ -302,12 +262,10 @@ class PollScheduler:
 
     async def _failed(self, study: _Waiting, error: MilvueError) -> None:
         study.failures += 1
-        # Right after a submission another server of theirs may not know it yet.
-        is_unknown = error.status == 404 and study.failures < _UNKNOWN_TIMES  # noqa: PLR2004
+        _LOG.info("asking for a status failed: %s", error)
         if error.retryable:
             self._pace.failed(error, self._clock.random())
-            _LOG.info("asking for a status failed: %s", error)
-        elif not is_unknown:
+        elif not isinstance(error, _PASSING) or study.failures >= _PASSING_TIMES:
             await self._end(study, error)
             return
         await self._again(study, error)

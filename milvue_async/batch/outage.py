@@ -84,8 +84,11 @@ class Outage:
             rounds: How often it failed while others did not.
             successes: How many had gone through when it began.
         """
-        if not error.retryable or isinstance(error, QuotaExceededError):
+        if isinstance(error, QuotaExceededError):
             return False
+        if not error.retryable:
+            # An answer that was garbage: whether the study arrived can be asked.
+            return error.in_doubt and rounds < _ROUNDS
         if self._successes > successes and rounds >= _ROUNDS:
             return False  # it is this study, not the network
         self._failures += 1

@@ -19,7 +19,8 @@ from milvue_async.batch.outputs import manifest_entry
 from milvue_async.batch.submissions import Decision, decide, stamps_of
 from milvue_async.batch.uploading import Uploads
 from milvue_async.concurrency import first_failure
-from milvue_async.outcomes import NotSentError
+from milvue_async.errors import ProtocolError
+from milvue_async.outcomes import NotSentError, collected_outcome
 from milvue_async.polling import PollScheduler
 from milvue_async.predicting import Intake, collect_study
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from milvue_async.batch.ledger import Ledger
     from milvue_async.batch.outputs import Manifest
     from milvue_async.batch.submissions import Action, Submission, Wanted
-    from milvue_async.outcomes import StudyOutcome
+    from milvue_async.outcomes import CommandResult, StudyOutcome
     from milvue_async.predicting import PredictOptions, Stage
     from milvue_async.transport import Transport
 
@@ -42,6 +43,7 @@ __all__ = ["Run", "RunLimits", "decision_without_reading"]
 _AHEAD = 2  # as many studies are read or written to the disk while others move bytes
 _SECONDS_BETWEEN_POLLED = 0.5
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES})
+_PAUSES = (1.0, 4.0)  # seconds before results are asked for again
 _GOOD = frozenset({"done", "empty"})
 
 
@@ -254,13 +256,31 @@ class Run:
 
     async def _collect(self, course: Course) -> None:
         self._enter(course, "collect")
-        outcome = await collect_study(self._transport, course.study_instance_uid, self._options)
+        outcome = await self._collected(course)
         failures = (result.error for result in outcome.results.values())
         for failure in failures:
             if isinstance(failure, OSError) and failure.errno in _DISK_FULL:
                 # Results of what would be sent from now on could not be kept either.
                 self._intake.stop(failure)
         await self._end(course, course.collected(outcome))
+
+    async def _collected(self, course: Course) -> StudyOutcome:
+        """The results; asked for again where an answer was garbage, since asking costs nothing."""
+        clock, started = self._transport.clock, self._transport.clock.monotonic()
+        results: dict[str, CommandResult] = {}
+        missing = self._options.commands
+        for pause in (*_PAUSES, None):
+            options = dataclasses.replace(self._options, commands=missing)
+            outcome = await collect_study(self._transport, course.study_instance_uid, options)
+            results |= outcome.results
+            missing = tuple(name for name in missing if _is_garbled(results[name]))
+            if not missing or pause is None:
+                break
+            await clock.sleep(pause * (0.5 + clock.random() / 2))
+        ordered = {name: results[name] for name in self._options.commands}
+        return collected_outcome(
+            course.study_instance_uid, ordered, seconds=clock.monotonic() - started
+        )
 
     async def _end(self, course: Course, outcome: StudyOutcome) -> None:
         entry = manifest_entry(outcome)
@@ -308,6 +328,10 @@ class Run:
         if now - self._polled_at >= _SECONDS_BETWEEN_POLLED:
             self._polled_at = now
             self._report(Polled(self._poller.questions, len(self._poller)))
+
+
+def _is_garbled(result: CommandResult) -> bool:
+    return isinstance(result.error, ProtocolError)
 
 
 def decision_without_reading(course: Course, wanted: Wanted) -> Decision | None:
