@@ -1,0 +1,1 @@
+"""The page made of results, in a real browser."""
