@@ -79,8 +79,8 @@ async def test_a_given_folder_is_private_and_stays(
     await api.simulator.stop()
     kept = files_below(folder)
     assert {file.read_bytes() for file in files} <= {file.read_bytes() for file in kept}
-    own = {folder / "simulator.json", folder / "studies" / f"{uid}.json"}
-    assert len(set(kept) - own) == 2 + 3 + 1  # received, results, JSON; no request's body
+    own = {folder / "lock", folder / "simulator.json", folder / "studies" / f"{uid}.json"}
+    assert len(set(kept) - own) == 2 + 3 + 2  # received, results, JSON; no request's body
     assert modes(kept) == {0o600}
     assert modes(list(set(below(folder)) - set(kept))) == {0o700}
 
@@ -111,7 +111,7 @@ async def test_a_client_that_leaves_in_mid_upload_leaves_nothing_behind(
             await anyio.lowlevel.checkpoint()
     while entries(folder / "incoming"):
         await anyio.lowlevel.checkpoint()
-    assert files_below(folder) == [folder / "simulator.json"]
+    assert files_below(folder) == [folder / "lock", folder / "simulator.json"]
     assert caplog.records == []
     with anyio.fail_after(10):  # within which the quota is given back
         while (await api.post_study(files)).status == 429:
