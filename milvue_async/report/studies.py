@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from milvue_async.protocol.models import SmarturgencesV3, SmartxpertV3
+from milvue_async.protocol.uids import is_uid
 from milvue_async.report.findings import POSITIVE, Texts, images_in, merged
 from milvue_async.report.plain import number, text
 
@@ -71,7 +72,7 @@ def read_study(
     urgences = _read(output / uid / "smarturgences.json", SmarturgencesV3, details)
     xpert = _read(output / uid / "smartxpert.json", SmartxpertV3, details)
     details |= merged(urgences, texts)
-    images = images_in(urgences, xpert, texts) or {image: {} for image in sources}
+    images = images_in(urgences, xpert, texts) or {image: {} for image in sources if is_uid(image)}
     details["images"] = [{"uid": key} | said for key, said in images.items()][:_MAX_IMAGES]
     details["left_out"] = max(0, len(images) - _MAX_IMAGES)
     return _study(entry, details)
