@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["PartialFile", "make_private_folder", "write_private_file"]
+__all__ = ["PartialFile", "make_private_folder", "sweep_partials", "write_private_file"]
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o600
+_PARTIAL = ".partial"
+_NAME_BYTES = 8
 _NEW_FILE = (
     os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 )
@@ -39,6 +41,18 @@ def make_private_folder(path: Path) -> Path:
     return path
 
 
+def sweep_partials(folder: Path) -> None:
+    """Remove what a process that was killed left unfinished in a folder; blocking.
+
+    Whoever calls it knows that no other process is at work there.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    for path in folder.glob(f".{'[0-9a-f]' * 2 * _NAME_BYTES}{_PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
 class PartialFile:
     """A file that has no name of its own until it is whole; every method blocks.
 
@@ -51,7 +65,7 @@ class PartialFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / f".{secrets.token_hex(8)}.partial"
+        self.path = folder / f".{secrets.token_hex(_NAME_BYTES)}{_PARTIAL}"
         # asyncio cancels a task without waiting for its thread: a descriptor that was closed
         # under a writer could by then be another patient's file.
         self._lock = threading.Lock()

@@ -77,18 +77,23 @@ def test_process_again_sends_nothing_again(
     first = milvue(*arguments, url=simulator.url)
     second = milvue(*arguments, url=simulator.url)
     assert (first.code, second.code) == (0, 0)
-    assert "3 done before" in second.err
+    assert "3 done, 3 of them before" in second.err
     assert {study.submissions for study in simulator.account.values()} == {1}
 
 
-def test_process_prints_the_manifest_as_json_lines(
+def test_process_prints_its_events_as_json_lines(
     simulator: Simulator, studies: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
     done = milvue("process", str(studies), "--output", str(output), "--json", url=simulator.url)
     printed = [json.loads(line) for line in done.out.splitlines()]
+    events = [event["event"] for event in printed]
+    assert (events[0], events[-1]) == ("discovery_progressed", "run_ended")
+    assert {"run_started", "file_set_aside", "stage_changed", "polled"} <= set(events)
     manifest = [json.loads(line) for line in (output / "manifest.jsonl").read_text().splitlines()]
-    assert printed == manifest
+    ended = [event for event in printed if event["event"] == "study_ended"]
+    added = {"event": "study_ended", "is_kept": False}
+    assert ended == [line | added for line in manifest]
 
 
 def test_process_exits_with_1_where_a_study_failed(

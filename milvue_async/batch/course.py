@@ -38,6 +38,7 @@ class Course:
         begun: Whether bytes of it may have arrived, in this run or before.
         accepted: Whether the API is known to have it.
         facts: Seconds of each stage, by the name in the manifest.
+        is_resumed: Whether an earlier run began it.
     """
 
     found: FoundStudy
@@ -49,6 +50,7 @@ class Course:
     accepted: bool = False
     since: float = 0.0
     facts: dict[str, float] = field(default_factory=dict)
+    is_resumed: bool = False
 
     @property
     def study_instance_uid(self) -> str:
@@ -57,6 +59,7 @@ class Course:
 
     def go_on_with(self, submission: Submission) -> None:
         """It was begun by an earlier run."""
+        self.is_resumed = True
         self.number = submission.number
         self.begun, self.accepted = submission.begun, submission.accepted
         if submission.entry is not None:

@@ -23,7 +23,7 @@ from milvue_async.batch.scan_cache import ScanCache
 from milvue_async.batch.submissions import wanted_of
 from milvue_async.client import DEFAULT_COMMANDS, predict_options
 from milvue_async.errors import ConfigurationError
-from milvue_async.files import make_private_folder
+from milvue_async.files import make_private_folder, sweep_partials
 
 if TYPE_CHECKING:
     import os
@@ -197,6 +197,7 @@ def _open(stack: ExitStack, output: Path, endpoint: str) -> _Opened:
             "ledger back, or give another output folder"
         )
     ledger = stack.enter_context(Ledger(output, endpoint))
+    sweep_partials(output)
     folder = stack.enter_context(spool(output))
     manifest = stack.enter_context(Manifest(output, ledger.entries()))
     return _Opened(ledger, manifest, folder, ledger.submissions())

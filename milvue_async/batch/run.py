@@ -20,6 +20,7 @@ from milvue_async.batch.submissions import Decision, decide, stamps_of
 from milvue_async.batch.uploading import Uploads
 from milvue_async.concurrency import first_failure
 from milvue_async.errors import ProtocolError
+from milvue_async.files import sweep_partials
 from milvue_async.outcomes import NotSentError, collected_outcome
 from milvue_async.polling import PollScheduler
 from milvue_async.predicting import Intake, collect_study
@@ -269,6 +270,8 @@ class Run:
         clock, started = self._transport.clock, self._transport.clock.monotonic()
         results: dict[str, CommandResult] = {}
         missing = self._options.commands
+        if course.is_resumed:
+            await anyio.to_thread.run_sync(self._sweep, course.study_instance_uid)
         for pause in (*_PAUSES, None):
             options = dataclasses.replace(self._options, commands=missing)
             outcome = await collect_study(self._transport, course.study_instance_uid, options)
@@ -281,6 +284,13 @@ class Run:
         return collected_outcome(
             course.study_instance_uid, ordered, seconds=clock.monotonic() - started
         )
+
+    def _sweep(self, study_instance_uid: str) -> None:
+        """A run that was killed may have left half a result."""
+        if self._options.output is not None:
+            folder = self._options.output / study_instance_uid
+            for each in (folder, *(folder / command for command in self._options.commands)):
+                sweep_partials(each)
 
     async def _end(self, course: Course, outcome: StudyOutcome) -> None:
         entry = manifest_entry(outcome)

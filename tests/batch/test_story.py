@@ -56,7 +56,8 @@ def test_in_the_morning_the_same_command_finishes_the_rest(tmp_path: Path, studi
     assert {account.submissions for account in accounts.values()} == {1}
     delivered = [set(account.deliveries) for account in accounts.values()]
     assert all(commands == {"smarturgences", "smartxpert"} for commands in delivered)
-    entries = [json.loads(line) for line in (output / "manifest.jsonl").open()]
+    text = (output / "manifest.jsonl").read_text()
+    entries = [json.loads(line) for line in text.splitlines()]
     assert {entry["outcome"] for entry in entries} == {"done"}
     assert len({entry["StudyInstanceUID"] for entry in entries}) == len(entries) == studies
     results = [path.parent.parent.name for path in output.rglob("smarturgences/*.dcm")]
