@@ -142,7 +142,7 @@ def _windowed(values: NDArray[Any], dataset: Dataset) -> NDArray[np.uint8]:
         return _looked_up(values, dataset)
     function = str(dataset.get("VOILUTFunction") or "LINEAR")
     grey = _spread(values, center, width, function)
-    return _stretched(values) if grey.min() == grey.max() else grey
+    return grey if _is_visible(grey, values) else _stretched(values)
 
 
 def _spread(values: NDArray[Any], center: float, width: float, function: str) -> NDArray[np.uint8]:
@@ -161,7 +161,12 @@ def _looked_up(values: NDArray[Any], dataset: Dataset) -> NDArray[np.uint8]:
     if not dataset.get("VOILUTSequence") or values.dtype.kind == "f":
         return _stretched(values)
     shown = apply_voi(values, dataset)
-    return _stretched(values) if shown.min() == shown.max() else _stretched(shown, (0, 100))
+    return _stretched(shown, (0, 100)) if _is_visible(shown, values) else _stretched(values)
+
+
+def _is_visible(shown: NDArray[Any], values: NDArray[Any]) -> bool:
+    """Whether there is something to see, where the values have something to show."""
+    return bool(shown.min() < shown.max() or values.min() == values.max())
 
 
 def _stretched(
