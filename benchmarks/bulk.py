@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from statistics import mean
@@ -178,7 +179,7 @@ def _resident() -> int:
 _CONTENDERS: dict[str, Callable[[str, Path, Path], Awaitable[None]]] = {
     "process_directory": _process,
     # By hand nobody keeps under a rate either.
-    "process_directory, any rate": lambda *names: _process(*names, poll_rate=2000.0),
+    "process_directory, any rate": partial(_process, poll_rate=2000.0),
     "semaphore over the whole study": lambda url, folder, _: _by_hand(url, folder, _UPLOADS, 1.0),
     "semaphore over the upload": lambda url, folder, _: _by_hand(url, folder, 100_000, 1.0),
     "bare aiohttp": lambda url, folder, _: _by_hand(url, folder, 64, 0.0),
