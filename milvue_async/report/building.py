@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["build", "data_script"]
 
 _PAGE = Path(__file__).with_name("page")
+_STYLES = ("page.css", "table.css", "study.css")
+_SCRIPTS = ("table.js", "study.js")
 _NAME = "report.html"
 _STAGES = {"upload": "upload_s", "predict": "predict_s", "collect": "collect_s"}
 _OUTCOMES = ("done", "empty", "forbidden", "error", "rejected", "timed_out", "skipped")
@@ -153,8 +155,8 @@ def _charts(entries: Iterable[Mapping[str, Any]], rows: Iterable[list[Any]]) -> 
 @functools.cache
 def _assets() -> dict[str, Any]:
     """Style and script of the page, and the Content-Security-Policy that lets in nothing else."""
-    style = (_PAGE / "page.css").read_text("utf-8")
-    script = (_PAGE / "page.js").read_text("utf-8")
+    style = "".join((_PAGE / name).read_text("utf-8") for name in _STYLES)
+    script = "".join((_PAGE / name).read_text("utf-8") for name in _SCRIPTS)
     policy = (
         "default-src 'none'; img-src 'self' file: data:; base-uri 'none'; form-action 'none'; "
         f"style-src {_hash(style)}; script-src {_hash(script)}"

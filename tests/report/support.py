@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from milvue_async import MilvueClient
+    from tests.simulator.browser import Browser
 
 __all__ = [
     "LANGUAGES",
@@ -19,9 +20,12 @@ __all__ = [
     "entry",
     "finding",
     "image_of",
+    "is_open",
     "measured",
+    "open_page",
     "predict_into",
     "translated",
+    "type_into_search",
     "urgences",
     "write_manifest",
     "write_result",
@@ -157,3 +161,20 @@ def xpert(uid: str, *measures: Mapping[str, Any], image: str = "") -> dict[str, 
         "measures": list(measures),
     }
     return {"StudyInstanceUID": uid, "status": "done", "version": "1", "instances": [instance]}
+
+
+def open_page(browser: Browser, url: str, **window: Any) -> None:
+    """A page that no other has left anything of."""
+    browser.driver.get("about:blank")
+    browser.open(url, **window)
+    browser.until(lambda: browser.ask("document.readyState === 'complete'"))
+
+
+def type_into_search(browser: Browser, text: str) -> None:
+    field = browser.driver.find_element("id", "search")
+    field.clear()
+    field.send_keys(text)
+
+
+def is_open(browser: Browser) -> bool:
+    return bool(browser.ask("document.getElementById('study').open"))

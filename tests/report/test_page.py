@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from milvue_async.report import build_report
 from tests.dicom_files import study_files
 from tests.report.support import (
-    LANGUAGES,
     Sources,
     entry,
-    finding,
     image_of,
+    is_open,
     measured,
+    open_page,
+    type_into_search,
     urgences,
     write_manifest,
     write_result,
@@ -65,25 +65,8 @@ def uids(browser: Browser) -> list[str]:
     return [row[0] for row in browser.rows("studies")]
 
 
-def open_page(browser: Browser, url: str, **window: Any) -> None:
-    """A page that no other has left anything of."""
-    browser.driver.get("about:blank")
-    browser.open(url, **window)
-    browser.until(lambda: browser.ask("document.readyState === 'complete'"))
-
-
 def press(browser: Browser, key: str) -> None:
     browser.driver.switch_to.active_element.send_keys(key)
-
-
-def type_into_search(browser: Browser, text: str) -> None:
-    field = browser.driver.find_element("id", "search")
-    field.clear()
-    field.send_keys(text)
-
-
-def is_open(browser: Browser) -> bool:
-    return bool(browser.ask("document.getElementById('study').open"))
 
 
 def sort_by(browser: Browser, column: str) -> None:
@@ -330,153 +313,3 @@ class TestForWhomItIs:
         browser.until(lambda: is_open(browser))
         assert "Fracture" in browser.text("#study-body")
         browser.complaints()
-
-
-MARKUP = (
-    "</script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
-    "<b id=mark>&amp;<!--<script>\u2028\u2029{{7*7}}${7*7}"
-)
-
-
-class TestWhatServersSayIsText:
-    @pytest.fixture
-    def hostile(self, tmp_path: Path) -> str:
-        """A page with markup in every text that a result and the manifest can hold."""
-        found = finding(
-            MARKUP,
-            MARKUP,
-            value=MARKUP,
-            translation=dict.fromkeys(LANGUAGES, MARKUP),
-        )
-        result = urgences(GRAVE, MARKUP, version=MARKUP, message=MARKUP, hl7=MARKUP, extra=MARKUP)
-        corners = {"top_left": [1, 1], "bottom_right": [9, 9]}
-        (source,) = study_files(tmp_path / "sent", instances=1, study_instance_uid=GRAVE)
-        image = image_of(source)
-        result["findings"] = [found | {"label": "abnormal"}, found]
-        result["instances"] = [
-            {
-                "SOPInstanceUID": image,
-                "SeriesInstanceUID": MARKUP,
-                "body_parts": [found],
-                "findings": [found],
-                "bounding_boxes": [found | corners],
-            },
-            result["instances"][0] | {"SOPInstanceUID": MARKUP},
-        ]
-        result["report"] = {
-            "title": MARKUP,
-            "techniques": [MARKUP],
-            "results": [{"region": MARKUP, "items": [MARKUP]}],
-        }
-        measure = measured(MARKUP, 1.0, MARKUP, [[1, 1, 9, 9]])
-        measure["translation"] = found["translation"]
-        write_manifest(tmp_path, entry(GRAVE, MARKUP, error=MARKUP, results={MARKUP: MARKUP}))
-        write_result(tmp_path, result)
-        write_result(tmp_path, xpert(GRAVE, measure, image=image))
-        return build_report(tmp_path, Sources({GRAVE: {image: source}})).as_uri()
-
-    def test_and_does_nothing(self, browser: Browser, hostile: str) -> None:
-        browser.complaints()
-        open_page(browser, hostile)
-        _, flag, outcome, findings, *_, error = browser.rows("studies")[0]
-        assert flag == f"{MARKUP} 0.90"
-        assert (outcome, findings, error) == (MARKUP, MARKUP, MARKUP)
-        browser.ask("document.querySelector('#studies a').click()")
-        browser.until(lambda: is_open(browser))
-        told = browser.ask("document.getElementById('study-body').textContent")
-        # Flag, outcome, command and its outcome, error; body part; name and label of one finding
-        # of the image and two of the study; a measure and its unit; the report; two captions.
-        assert told.count(MARKUP) >= 20
-        assert MARKUP in browser.text(".bars")
-        assert browser.ask("window.hacked") is None
-        assert browser.ask("document.querySelectorAll('#mark, img:not(.picture img)').length") == 0
-        assert browser.ask("document.querySelectorAll('script:not([type])').length") == 1
-        assert browser.complaints() == []
-
-    def test_it_fits_at_360_pixels_all_the_same(self, browser: Browser, hostile: str) -> None:
-        open_page(browser, f"{hostile}#{GRAVE}", width=360)
-        browser.until(lambda: is_open(browser))
-        assert browser.ask("document.documentElement.scrollWidth <= window.innerWidth")
-        assert browser.ask("study.scrollWidth <= study.clientWidth")
-
-    def test_the_policy_lets_in_nothing_but_pictures_from_disk(
-        self, browser: Browser, page: str
-    ) -> None:
-        open_page(browser, page)
-        policy = browser.ask(
-            "document.querySelector('meta[http-equiv=Content-Security-Policy]').content"
-        )
-        allowed = dict(directive.strip().split(" ", 1) for directive in policy.split(";"))
-        assert allowed.pop("style-src").startswith("'sha256-")
-        assert allowed.pop("script-src").startswith("'sha256-")
-        assert allowed == {
-            "default-src": "'none'",
-            "img-src": "'self' file: data:",
-            "base-uri": "'none'",
-            "form-action": "'none'",
-        }
-
-    def test_a_script_or_style_in_the_page_itself_would_not_run(
-        self, browser: Browser, page: str
-    ) -> None:
-        open_page(browser, page)
-        browser.complaints()
-        browser.driver.execute_script(
-            "const script = document.createElement('script');"
-            "script.textContent = 'window.hacked = 1'; document.body.append(script);"
-            "document.body.insertAdjacentHTML('beforeend',"
-            ' \'<b style="color: red" onclick="hacked = 1">x</b>\''
-            ' + \'<img src=x onerror="hacked = 1"><img src="http://127.0.0.1:9/x">\');'
-        )
-        blocked: list[str] = []
-
-        def has_blocked_all() -> bool:
-            blocked.extend(browser.complaints())
-            return len(blocked) >= 4
-
-        browser.until(has_blocked_all)
-        assert browser.ask("window.hacked") is None
-
-
-COUNT = 5000
-OPENS_WITHIN_SECONDS = 3.0
-MEGABYTES = 12
-
-
-@pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page of 5,000 studies of two images each."""
-    output = tmp_path_factory.mktemp("large")
-    labels = ("normal", "abnormal", "doubt", "normal", "normal")
-    studies = [f"1.2.840.99999.{10**20 + number}" for number in range(COUNT)]
-    write_manifest(output, *(entry(uid) for uid in studies))
-    for number, uid in enumerate(studies):
-        result = urgences(uid, labels[number % len(labels)], number / COUNT)
-        result["findings"] *= 3
-        result["instances"].append(result["instances"][0] | {"SOPInstanceUID": f"{uid}.2"})
-        write_result(output, result)
-    return build_report(output)
-
-
-class TestFiveThousandStudies:
-    def test_open_soon_and_are_found_at_once(self, browser: Browser, large: Path) -> None:
-        assert large.stat().st_size < MEGABYTES * 1e6
-        browser.driver.get("about:blank")
-        began = perf_counter()
-        open_page(browser, large.as_uri())
-        assert perf_counter() - began < OPENS_WITHIN_SECONDS
-        assert browser.text("#shown") == "5,000 of 5,000 studies"
-        assert len(browser.rows("studies")) == 100
-        type_into_search(browser, "abnormal")
-        browser.until(lambda: browser.text("#shown") == "1,000 of 5,000 studies")
-
-    def test_further_rows_come_as_one_scrolls(self, browser: Browser, large: Path) -> None:
-        open_page(browser, large.as_uri())
-        browser.ask("document.getElementById('more').scrollIntoView()")
-        browser.until(lambda: len(browser.rows("studies")) >= 200)
-
-    def test_the_last_one_is_opened_by_its_uid(self, browser: Browser, large: Path) -> None:
-        last = f"1.2.840.99999.{10**20 + COUNT - 1}"
-        open_page(browser, f"{large.as_uri()}#{last}")
-        browser.until(lambda: is_open(browser))
-        assert "Fracture" in browser.text("#study-body")
