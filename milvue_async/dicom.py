@@ -54,6 +54,7 @@ __all__ = [
     "read_dataset",
     "read_header",
     "scan_instance",
+    "through_pydicom",
 ]
 
 _UIDS = {
@@ -209,7 +210,7 @@ def read_dataset(source: Path | bytes) -> Dataset:
             max_elements=_MAX_DATASET_ELEMENTS,
         )
         file.seek(0)
-        with _through_pydicom("read this file"):
+        with through_pydicom("read this file"):
             dataset = pydicom.dcmread(file if isinstance(source, bytes) else source)
         if not len(dataset):  # it loses its way in some file meta information, and says nothing
             msg = "pydicom finds no elements in this file"
@@ -234,7 +235,7 @@ def dataset_to_bytes(dataset: Dataset, *, in_place: bool = False) -> bytes:
     """
     import pydicom  # noqa: PLC0415  when needed; the module says why
 
-    with _through_pydicom("write this dataset"):
+    with through_pydicom("write this dataset"):
         # Writing resolves ambiguous VRs in place. What it was read from is not copied with it.
         buffer = getattr(dataset, "buffer", None)
         duplicate = dataset if in_place else copy.deepcopy(dataset, {id(buffer): None})
@@ -333,7 +334,7 @@ logging.getLogger("pydicom").addFilter(_held.filter)
 
 
 @contextmanager
-def _through_pydicom(purpose: str) -> Iterator[None]:
+def through_pydicom(purpose: str) -> Iterator[None]:
     """Hold back what pydicom says in this thread; all it raises becomes a `DicomError`."""
     filters = cast("list[Any]", warnings.filters)
     if not any(entry is _WARNINGS_FILTER for entry in filters[:1]):

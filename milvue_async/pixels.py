@@ -18,8 +18,8 @@ from pydicom.pixels.utils import pixel_array
 
 from milvue_async.dicom import (
     DicomError,
-    _through_pydicom,
     read_dataset,
+    through_pydicom,
 )
 from milvue_async.protocol.uids import is_uid
 
@@ -72,7 +72,7 @@ def decode_picture(source: Path, least_side: int) -> Picture:
     if source.stat().st_size > _MAX_FILE:
         raise DicomError(f"a picture is made of at most {_MAX_FILE >> 20} MiB")
     dataset = read_dataset(source)
-    with _through_pydicom("decode the pixels"):
+    with through_pydicom("decode the pixels"):
         if _frame_bytes(dataset) > _MAX_FRAME:
             raise DicomError(f"a picture is made of at most {_MAX_FRAME >> 20} MiB of pixels")
         frames = max(1, int(dataset.get("NumberOfFrames") or 1))
@@ -94,7 +94,7 @@ def derived_from(source: Path) -> tuple[str, ...]:
     if source.stat().st_size > _MAX_FILE:
         raise DicomError(f"a picture is made of at most {_MAX_FILE >> 20} MiB")
     dataset = read_dataset(source)
-    with _through_pydicom("read its references"):
+    with through_pydicom("read its references"):
         items = (dataset.get("SourceImageSequence") or ()) if "Rows" in dataset else ()
         uids = (str(item.get("ReferencedSOPInstanceUID")) for item in items)
         return tuple(uid for uid in uids if is_uid(uid))
