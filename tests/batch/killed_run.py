@@ -29,5 +29,5 @@ def _mortal(ledger: Ledger, changes: Any) -> None:
 
 
 if __name__ == "__main__":
-    Ledger._commit = _mortal  # type: ignore[method-assign]  # noqa: SLF001  as above
+    Ledger._commit = _mortal  # type: ignore[assignment, method-assign]  # noqa: SLF001  as above
     sys.exit(run(sys.argv[3:]))
