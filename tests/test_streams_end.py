@@ -12,7 +12,7 @@ import anyio
 import pytest
 from aiohttp import web
 
-from milvue_async import ConfigurationError, MilvueClient, MilvueError
+from milvue_async import ConfigurationError, MilvueClient, MilvueError, load_study
 from tests.dicom_files import study_files
 from tests.recorder import Recorder, recorder
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from milvue_async import OutcomeStream, StudyOutcome
+    from milvue_async.sources import StudySource
 
 STUDIES = 40
 # The element StudyInstanceUID (0020,000D), as it stands in explicit VR little endian.
@@ -28,14 +29,18 @@ FIRST_STUDY = b"\x20\x00\x0d\x00UI\x06\x001.2.1\0"
 
 
 @pytest.fixture
-def studies(tmp_path: Path) -> list[list[Path]]:
-    """The first is refused by the API, so that it ends at once; the others never do."""
-    return [
+async def studies(tmp_path: Path) -> list[StudySource]:
+    """The first is refused by the API, so that it ends at once; the others never do.
+
+    It is checked already: read beside the others, it might come after four that hold all slots.
+    """
+    first, *others = [
         study_files(
             tmp_path / str(n), instances=1, study_instance_uid=f"1.2.{n}", rows=8, columns=8
         )
         for n in range(1, STUDIES + 1)
     ]
+    return [await load_study(first), *others]
 
 
 class HalfDead:
@@ -91,7 +96,7 @@ async def first(stream: OutcomeStream) -> StudyOutcome:
 
 
 async def test_a_stream_that_is_never_begun_runs_nothing(
-    client: MilvueClient, studies: list[list[Path]]
+    client: MilvueClient, studies: list[StudySource]
 ) -> None:
     stream = client.process(studies)
     await stream.aclose()
@@ -102,7 +107,7 @@ async def test_a_stream_that_is_never_begun_runs_nothing(
 
 
 async def test_closing_a_stream_ends_the_rest_before_it_returns(
-    client: MilvueClient, studies: list[list[Path]], half_dead: tuple[Recorder, HalfDead]
+    client: MilvueClient, studies: list[StudySource], half_dead: tuple[Recorder, HalfDead]
 ) -> None:
     stream = client.process(studies)
     await first(stream)
@@ -116,7 +121,7 @@ async def test_closing_a_stream_ends_the_rest_before_it_returns(
 
 
 async def test_leaving_the_loop_early_inside_its_block_ends_the_rest(
-    client: MilvueClient, studies: list[list[Path]]
+    client: MilvueClient, studies: list[StudySource]
 ) -> None:
     async with client.process(studies) as stream:
         async for outcome in stream:
@@ -129,7 +134,7 @@ async def test_leaving_the_loop_early_inside_its_block_ends_the_rest(
 
 
 async def test_leaving_the_loop_early_without_a_block_ends_the_rest_soon(
-    client: MilvueClient, studies: list[list[Path]], half_dead: tuple[Recorder, HalfDead]
+    client: MilvueClient, studies: list[StudySource], half_dead: tuple[Recorder, HalfDead]
 ) -> None:
     async for outcome in client.process(studies):
         assert outcome.study_instance_uid == "1.2.1"
@@ -140,7 +145,7 @@ async def test_leaving_the_loop_early_without_a_block_ends_the_rest_soon(
 
 
 async def test_an_error_in_the_loop_is_raised_as_itself_and_ends_the_rest(
-    client: MilvueClient, studies: list[list[Path]]
+    client: MilvueClient, studies: list[StudySource]
 ) -> None:
     async def read() -> None:
         async with client.process(studies) as stream:
@@ -153,7 +158,7 @@ async def test_an_error_in_the_loop_is_raised_as_itself_and_ends_the_rest(
 
 
 async def test_closing_the_client_ends_every_stream_of_it(
-    half_dead: tuple[Recorder, HalfDead], token: str, studies: list[list[Path]]
+    half_dead: tuple[Recorder, HalfDead], token: str, studies: list[StudySource]
 ) -> None:
     async with MilvueClient(half_dead[0].url, token, max_uploads=4) as client:
         held = client.process(studies)
@@ -167,7 +172,7 @@ async def test_closing_the_client_ends_every_stream_of_it(
 
 
 async def test_a_run_that_the_closing_client_cuts_short_is_not_taken_for_a_whole_one(
-    half_dead: tuple[Recorder, HalfDead], token: str, studies: list[list[Path]]
+    half_dead: tuple[Recorder, HalfDead], token: str, studies: list[StudySource]
 ) -> None:
     errors: list[MilvueError] = []
 
@@ -188,7 +193,7 @@ async def test_a_run_that_the_closing_client_cuts_short_is_not_taken_for_a_whole
 
 @pytest.mark.parametrize("way", ["task", "scope", "deadline"])
 async def test_cancelling_the_reader_ends_the_rest_and_is_not_swallowed(
-    client: MilvueClient, studies: list[list[Path]], way: str
+    client: MilvueClient, studies: list[StudySource], way: str
 ) -> None:
     has_begun = anyio.Event()
 
@@ -252,7 +257,7 @@ async def test_a_slow_reader_slows_the_intake_down(client: MilvueClient, tmp_pat
 
 @pytest.mark.parametrize("fails", [False, True])
 async def test_a_generator_of_studies_is_ended_in_its_own_task(
-    client: MilvueClient, studies: list[list[Path]], *, fails: bool
+    client: MilvueClient, studies: list[StudySource], *, fails: bool
 ) -> None:
     tasks: list[object] = []
 
@@ -277,7 +282,7 @@ async def test_a_generator_of_studies_is_ended_in_its_own_task(
 
 
 async def test_what_a_callback_raises_at_the_end_of_a_study_reaches_the_reader(
-    client: MilvueClient, studies: list[list[Path]]
+    client: MilvueClient, studies: list[StudySource]
 ) -> None:
     def fail(event: Any) -> None:
         if event.stage == "ended":
@@ -300,7 +305,7 @@ async def test_a_run_without_room_is_refused(client: MilvueClient, value: int) -
 
 @pytest.mark.parametrize("kind", ["path", "str", "bytes"])
 async def test_one_file_is_no_iterable_of_studies(
-    client: MilvueClient, studies: list[list[Path]], kind: str
+    client: MilvueClient, studies: list[StudySource], kind: str
 ) -> None:
     file = studies[0][0]
     one: Any = {"path": file, "str": str(file), "bytes": file.read_bytes()}[kind]
