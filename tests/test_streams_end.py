@@ -305,9 +305,9 @@ async def test_a_run_without_room_is_refused(client: MilvueClient, value: int) -
 
 @pytest.mark.parametrize("kind", ["path", "str", "bytes"])
 async def test_one_file_is_no_iterable_of_studies(
-    client: MilvueClient, studies: list[StudySource], kind: str
+    client: MilvueClient, tmp_path: Path, kind: str
 ) -> None:
-    file = studies[0][0]
+    [file] = study_files(tmp_path, instances=1)
     one: Any = {"path": file, "str": str(file), "bytes": file.read_bytes()}[kind]
     with pytest.raises(ConfigurationError, match="iterable of studies"):
         client.process(one)
