@@ -163,7 +163,10 @@ def event_json(event: Event) -> dict[str, Any]:
     name = _CAPITAL.sub("_", type(event).__name__).lower()
     if isinstance(event, StudyEnded):
         return {"event": name, **manifest_entry(event.outcome), "is_kept": event.is_kept}
-    return {"event": name, **dataclasses.asdict(event)}
+    fields = dataclasses.asdict(event)
+    if isinstance(event, StageChanged):
+        fields = {"StudyInstanceUID": fields.pop("study_instance_uid"), **fields}
+    return {"event": name, **fields}
 
 
 def printable(line: str) -> str:

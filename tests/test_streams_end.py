@@ -261,7 +261,7 @@ async def test_a_generator_of_studies_is_ended_in_its_own_task(
 ) -> None:
     tasks: list[object] = []
 
-    async def generated() -> AsyncIterator[list[Path]]:
+    async def generated() -> AsyncIterator[StudySource]:
         try:
             for study in studies:
                 tasks.append(asyncio.current_task())

@@ -64,6 +64,11 @@ class PlannedStudy:
     bytes: int
     reason: str
 
+    def as_json(self) -> dict[str, Any]:
+        """The same for a program; the UID has its name of the manifest."""
+        fields = dataclasses.asdict(self)
+        return {"StudyInstanceUID": fields.pop("study_instance_uid"), **fields}
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -108,7 +113,7 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """The same for a program."""
         return {
-            "studies": [dataclasses.asdict(study) for study in self.studies],
+            "studies": [study.as_json() for study in self.studies],
             "set_aside": [dataclasses.asdict(file) for file in self.set_aside],
             "bytes_to_send": self.bytes_to_send,
             "estimated_seconds": round(self.estimated_seconds, 1),

@@ -35,7 +35,7 @@ def faults(probability: float) -> tuple[Fault, ...]:
     ("transfer", "studies"),
     [
         ("dicomweb", 50),
-        ("signed_url", 30),
+        ("signed_url", 15),
         pytest.param("dicomweb", 2000, marks=pytest.mark.campaign),
     ],
 )
