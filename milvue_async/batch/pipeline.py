@@ -15,6 +15,7 @@ from milvue_async.batch.course import Course
 from milvue_async.batch.discovery import discover
 from milvue_async.batch.events import DiscoveryProgressed, FileSetAside, RunEnded, RunStarted
 from milvue_async.batch.filters import Filters
+from milvue_async.batch.found import Discovery
 from milvue_async.batch.ledger import LEDGER, Ledger
 from milvue_async.batch.outputs import MANIFEST, Manifest
 from milvue_async.batch.preparing import spool
@@ -22,6 +23,7 @@ from milvue_async.batch.run import Run, RunLimits
 from milvue_async.batch.scan_cache import ScanCache
 from milvue_async.batch.submissions import wanted_of
 from milvue_async.client import DEFAULT_COMMANDS, predict_options
+from milvue_async.concurrency import first_failure, first_of
 from milvue_async.errors import ConfigurationError
 from milvue_async.files import make_private_folder, sweep_partials
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping
 
     from milvue_async.batch.events import Event, Reporter
-    from milvue_async.batch.found import Discovery
     from milvue_async.batch.submissions import Submission
     from milvue_async.client import MilvueClient, PredictParameters
     from milvue_async.routes import Transfer
@@ -125,7 +126,10 @@ async def process_directory(
     limits = limits or RunLimits()
     stop = stop or anyio.Event()
     async with _opened(Path(output), client.settings.api_url) as opened:
-        found = await _discover(Path(folder), Path(output), opened, filters or Filters(), report)
+        found = await _discover(Path(folder), opened, filters or Filters(), report, stop)
+        if found is None:
+            report(RunEnded({}, 0, is_interrupted=True))
+            return RunSummary(Discovery(), is_interrupted=True)
         run = Run(
             client.transport,
             opened.ledger,
@@ -151,15 +155,35 @@ async def process_directory(
 
 
 async def _discover(
-    folder: Path, output: Path, opened: _Opened, filters: Filters, report: Reporter
-) -> Discovery:
-    found = await discover(
-        folder,
-        excluded=[output],
-        filters=filters,
-        cache=ScanCache(opened.ledger.connection),
-        on_progress=lambda files, total: report(DiscoveryProgressed(files, total)),
-    )
+    folder: Path,
+    opened: _Opened,
+    filters: Filters,
+    report: Reporter,
+    stop: anyio.Event,
+) -> Discovery | None:
+    """What the directory holds, or None where the run was asked to end before that is known."""
+    found: Discovery | None = None
+
+    async def read() -> None:
+        nonlocal found
+        found = await discover(
+            folder,
+            excluded=[opened.ledger.path.parent],
+            filters=filters,
+            cache=ScanCache(opened.ledger.connection),
+            on_progress=lambda files, total: report(DiscoveryProgressed(files, total)),
+        )
+
+    try:
+        await first_of(read, stop.wait)
+    except BaseExceptionGroup as group:
+        failure = first_failure(group)
+    else:
+        return None if found is None else _told(found, report)
+    raise failure
+
+
+def _told(found: Discovery, report: Reporter) -> Discovery:
     for file in found.set_aside:
         report(FileSetAside(file.path, file.reason))
     return found

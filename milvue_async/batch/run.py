@@ -224,6 +224,7 @@ class Run:
         except LedgerError:
             raise
         except Exception as error:  # noqa: BLE001  whatever fails one study stops no other
+            self._stop_where_disk_is_full(error)
             await self._end(course, course.failed(error))
             return
         await self._go_on(course, action)
@@ -258,12 +259,14 @@ class Run:
     async def _collect(self, course: Course) -> None:
         self._enter(course, "collect")
         outcome = await self._collected(course)
-        failures = (result.error for result in outcome.results.values())
-        for failure in failures:
-            if isinstance(failure, OSError) and failure.errno in _DISK_FULL:
-                # Results of what would be sent from now on could not be kept either.
-                self._intake.stop(failure)
+        for result in outcome.results.values():
+            self._stop_where_disk_is_full(result.error)
         await self._end(course, course.collected(outcome))
+
+    def _stop_where_disk_is_full(self, error: Exception | None) -> None:
+        """Results of what would be sent from now on could not be kept either."""
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            self._intake.stop(error)
 
     async def _collected(self, course: Course) -> StudyOutcome:
         """The results; asked for again where an answer was garbage, since asking costs nothing."""

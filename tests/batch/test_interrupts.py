@@ -112,6 +112,28 @@ def test_a_signal_before_anything_was_sent_leaves_nothing_behind(
     check_resumed(simulator, arguments, tmp_path / "out")
 
 
+def test_a_second_run_into_the_same_folder_is_refused_while_the_first_is_at_work(
+    simulator: Simulator, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    with subprocess.Popen(  # noqa: S603  this package's own command
+        command(*arguments),
+        env=environment(simulator.url) | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        assert any(stage("wait")(line) for line in running.stdout)
+        second = milvue(*arguments, url=simulator.url)
+        report = milvue("report", str(tmp_path / "out"))
+        running.kill()
+    for refused in (second, report):
+        assert refused.code == 2
+        assert refused.err.startswith("milvue-async: another milvue-async process is at work")
+        assert refused.err.count("\n") == 1
+    check_resumed(simulator, arguments, tmp_path / "out")
+
+
 def test_two_signals_end_a_run_at_once(arguments: tuple[str, ...], tmp_path: Path) -> None:
     """Uploads hang, so that the first would wait for them for some seconds."""
     hanging = SimulatorConfig(
