@@ -155,6 +155,10 @@ async def test_results_in_the_directory_itself_are_not_sent(
     assert all(len(account.instances) == 1 for account in simulator.account.values())
     with pytest.raises(ConfigurationError, match="its own results"):
         await process_directory(client, folder, folder)
+    assert not (folder / "ledger.sqlite").exists()
+    with pytest.raises(ConfigurationError, match="is no folder"):
+        await process_directory(client, folder / "none", folder.parent / "new")
+    assert not (folder.parent / "new").exists()
 
 
 async def test_a_study_without_the_results_of_a_command_is_collected_and_not_sent(

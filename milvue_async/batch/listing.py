@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from milvue_async.batch.found import ListedFile
 
-__all__ = ["list_files"]
+__all__ = ["check_folder", "list_files"]
 
 
 def list_files(folder: Path, excluded: Iterable[Path]) -> tuple[list[ListedFile], list[SetAside]]:
@@ -30,13 +30,7 @@ def list_files(folder: Path, excluded: Iterable[Path]) -> tuple[list[ListedFile]
     Raises:
         ConfigurationError: It is no folder, is excluded itself, or cannot be listed.
     """
-    if not folder.is_dir():
-        raise ConfigurationError(f"{folder} is no folder")
-    # Paths without links or dots: a folder that is missing yet is no part of the tree.
-    left_out = {_identity(path.resolve()) for path in excluded} - {None}
-    if _identity(folder) in left_out:
-        raise ConfigurationError(f"{folder} cannot hold its own results: give another folder")
-    walk = _Walk(left_out)
+    walk = _Walk(check_folder(folder, excluded))
     # What was read is known by its path in later runs, and they may start elsewhere.
     root = str(folder.absolute())
     error = walk.list_folder(root)
@@ -45,6 +39,21 @@ def list_files(folder: Path, excluded: Iterable[Path]) -> tuple[list[ListedFile]
     walk.list_below()
     walk.files.sort()
     return walk.files, walk.set_aside
+
+
+def check_folder(folder: Path, excluded: Iterable[Path]) -> set[tuple[int, int] | None]:
+    """Refuse what cannot be listed, before anything is made; what tells the excluded folders.
+
+    Raises:
+        ConfigurationError: It is no folder, or is excluded itself.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(f"{folder} is no folder")
+    # Paths without links or dots: a folder that is missing yet is no part of the tree.
+    left_out = {_identity(path.resolve()) for path in excluded} - {None}
+    if _identity(folder) in left_out:
+        raise ConfigurationError(f"{folder} cannot hold its own results: give another folder")
+    return left_out
 
 
 class _Walk:

@@ -17,6 +17,7 @@ from milvue_async.batch.events import DiscoveryProgressed, FileSetAside, RunEnde
 from milvue_async.batch.filters import Filters
 from milvue_async.batch.found import Discovery
 from milvue_async.batch.ledger import LEDGER, Ledger
+from milvue_async.batch.listing import check_folder
 from milvue_async.batch.outputs import MANIFEST, Manifest
 from milvue_async.batch.preparing import spool
 from milvue_async.batch.run import Run, RunLimits
@@ -125,6 +126,7 @@ async def process_directory(
     report = on_event or _nobody
     limits = limits or RunLimits()
     stop = stop or anyio.Event()
+    await anyio.to_thread.run_sync(check_folder, Path(folder), [Path(output)])
     async with _opened(Path(output), client.settings.api_url) as opened:
         found = await _discover(Path(folder), opened, filters or Filters(), report, stop)
         if found is None:
