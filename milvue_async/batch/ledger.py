@@ -265,6 +265,8 @@ class Ledger:
                     change.after()
             except OSError as failure:
                 error = LedgerError(failure.errno, failure.strerror, failure.filename)
+            except Exception as failure:  # noqa: BLE001  whatever it was, nothing is on the disk
+                error = LedgerError(errno.EIO, str(failure))
             for change in changes:
                 change.is_done, change.error = True, error
 
