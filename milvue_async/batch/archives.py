@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from milvue_async.batch.found import changed_at
 from milvue_async.errors import InvalidStudyError
 from milvue_async.files import PartialFile
 
@@ -129,7 +130,7 @@ def _unchanged_member(file: FoundFile) -> Iterator[bytes]:
     path = Path(file.path)
     with path.open("rb") as archive:
         status = os.fstat(archive.fileno())
-        if (status.st_size, status.st_mtime_ns) != (file.file_size, file.mtime_ns):
+        if (status.st_size, changed_at(status)) != (file.file_size, file.mtime_ns):
             raise ArchiveError("the archive changed since the directory was read: run again")
         info = _info(archive, path, file.member)
         reason = _refusal(info)

@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-__all__ = ["Discovery", "Entry", "FoundFile", "FoundStudy", "ListedFile", "SetAside", "name_of"]
+if TYPE_CHECKING:
+    import os
+
+__all__ = [
+    "Discovery",
+    "Entry",
+    "FoundFile",
+    "FoundStudy",
+    "ListedFile",
+    "SetAside",
+    "changed_at",
+    "name_of",
+]
+
+_LAST_TIME = 2**63 - 1  # of an integer of SQLite, in the year 2262; file systems go further
 
 
 # Path, size in bytes, time of change in nanoseconds: a plain tuple, since naming the fields would
 # cost a twentieth of a run over files that are known.
 ListedFile: TypeAlias = tuple[str, int, int]
+
+
+def changed_at(status: os.stat_result) -> int:
+    """When a file was last changed, nanoseconds since 1970; not after 2262, as a clock may say."""
+    return min(status.st_mtime_ns, _LAST_TIME)
 
 
 def name_of(path: str, member: str) -> str:

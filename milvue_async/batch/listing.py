@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from milvue_async.batch.found import SetAside
+from milvue_async.batch.found import SetAside, changed_at
 from milvue_async.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class _Walk:
             self.set_aside.append(SetAside(entry.path, reason))
             return
         if stat.S_ISREG(status.st_mode):
-            self.files.append((entry.path, status.st_size, status.st_mtime_ns))
+            self.files.append((entry.path, status.st_size, changed_at(status)))
         elif not stat.S_ISDIR(status.st_mode):
             self.set_aside.append(SetAside(entry.path, "not a regular file"))
 

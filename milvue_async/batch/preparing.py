@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milvue_async.batch.archives import extract
+from milvue_async.batch.found import changed_at
 from milvue_async.batch.submissions import SentInstance, content_hash
 from milvue_async.errors import InvalidStudyError
 from milvue_async.sources import Instance, Study, load_instance
@@ -111,7 +112,7 @@ def _check_unchanged(file: FoundFile, path: Path) -> None:
     except OSError as error:
         reason = error.strerror
     else:
-        if (status.st_size, status.st_mtime_ns) != (file.file_size, file.mtime_ns):
+        if (status.st_size, changed_at(status)) != (file.file_size, file.mtime_ns):
             raise _changed(file)
         return
     raise InvalidStudyError(f"{file.name}: cannot be read ({reason})", source=file.name)

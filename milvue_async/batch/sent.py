@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from milvue_async.batch.found import changed_at
 from milvue_async.batch.ledger import read_ledger
 
 if TYPE_CHECKING:
@@ -50,4 +51,4 @@ def _stamp(path: Path) -> tuple[int, int] | None:
         status = path.stat()
     except (OSError, ValueError):
         return None
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, changed_at(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -78,6 +79,19 @@ async def test_files_that_were_only_copied_or_moved_are_the_same_study(
         (folder / f"renamed {number}").write_bytes(content)
     again = await process_directory(client, folder, output)
     assert (again.already_done, again.outcomes) == (3, {"done": 3})
+    assert submissions(simulator) == dict.fromkeys(UIDS, 1)
+
+
+async def test_a_time_of_change_that_no_clock_should_have_does_not_matter(
+    simulator: Simulator, client: MilvueClient, folder: Path, output: Path
+) -> None:
+    for uid, nanoseconds in ((UIDS[0], 10**19), (UIDS[1], -(10**18))):
+        for file in (folder / uid).iterdir():
+            os.utime(file, ns=(nanoseconds, nanoseconds))
+            assert file.stat().st_mtime_ns == nanoseconds, "as far as ext4 and tmpfs go"
+    first = await process_directory(client, folder, output)
+    again = await process_directory(client, folder, output)
+    assert (first.outcomes, again.already_done) == ({"done": 3}, 3)
     assert submissions(simulator) == dict.fromkeys(UIDS, 1)
 
 
