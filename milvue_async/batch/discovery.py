@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
@@ -27,6 +28,7 @@ __all__ = ["Discovery", "FoundFile", "FoundStudy", "SetAside", "discover"]
 _FEW_FILES = 500
 _MAX_PROCESSES = 8
 _EVERYTHING = Filters()
+_MEMBER = attrgetter("member")
 
 
 async def discover(
@@ -117,6 +119,8 @@ class _Run:
     def take(self, read: list[list[Entry]]) -> None:
         """Take what was read of some files."""
         for entries in read:
+            # Of two copies the first one counts; the cache gives them in this order too.
+            entries.sort(key=_MEMBER)
             self._entries[entries[0].path] = entries
         self.seen += len(read)
 

@@ -30,7 +30,7 @@ _TABLE = (
 _FIELDS = ", ".join(Entry._fields)
 _PLACES = ", ".join("?" * (len(Entry._fields) + 1))
 _INSERT = f"INSERT INTO scan ({_FIELDS}, filters) VALUES ({_PLACES})"  # noqa: S608  names of columns
-_SELECT = f"SELECT {_FIELDS} FROM scan WHERE filters = ?"  # noqa: S608  the same
+_SELECT = f"SELECT {_FIELDS} FROM scan WHERE filters = ? ORDER BY path, member"  # noqa: S608  the same
 _DELETE = "DELETE FROM scan WHERE path = ?"
 
 
