@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from yarl import URL
 
 from milvue_async import MilvueClient, RunLimits, process_directory
-from milvue_async.batch import Event, IntakeStopped, OutageBegan, OutageEnded, StudyEnded
+from milvue_async.batch import (
+    Event,
+    IntakeStopped,
+    OutageBegan,
+    OutageEnded,
+    StageChanged,
+    StudyEnded,
+)
 from milvue_async.simulator import Fault, Simulator, SimulatorConfig
 from tests.dicom_files import study_files
 
@@ -126,3 +134,50 @@ async def test_a_refused_key_is_tried_for_few_studies_and_tells_nobody_its_value
     for path in (tmp_path / "out").iterdir():
         if path.is_file():
             assert token.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("stage", ["upload", "wait"])
+async def test_a_server_that_is_gone_for_a_while_loses_nothing(
+    token: str, folder: Path, tmp_path: Path, stage: str
+) -> None:
+    """Whatever is under way is cut, then connections are refused, then all is as before."""
+    config = SimulatorConfig(inference_seconds=0.5, folder=tmp_path / "api")
+    is_time, is_missed = anyio.Event(), anyio.Event()
+    seen: list[Event] = []
+
+    def watch(event: Event) -> None:
+        seen.append(event)
+        if isinstance(event, StageChanged) and event.stage == stage:
+            is_time.set()
+        elif isinstance(event, OutageBegan):
+            is_missed.set()
+
+    before = Simulator(config)
+    await before.start()
+    url = URL(before.url)
+    async with MilvueClient(
+        str(url), token, max_uploads=2, clock=HurriedClock(), retry_attempts=2, poll_interval=0.05
+    ) as client:
+
+        async def restart() -> None:
+            await is_time.wait()
+            await before.stop()
+            await is_missed.wait()
+            await after.start()
+
+        after = Simulator(config, port=url.port or 0)
+        try:
+            with anyio.fail_after(60):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(restart)
+                    summary = await process_directory(
+                        client, folder, tmp_path / "out", on_event=watch
+                    )
+            if not summary.is_complete:  # results that were cut are not in doubt: they are there
+                assert set(summary.outcomes) == {"done", "error"}
+                summary = await process_directory(client, folder, tmp_path / "out")
+        finally:
+            await after.stop()
+    assert summary.outcomes == {"done": STUDIES}
+    assert [each.submissions for each in after.account.values()] == [1] * STUDIES
+    assert any(isinstance(event, OutageEnded) for event in seen)
