@@ -34,7 +34,7 @@ def faults(probability: float) -> tuple[Fault, ...]:
 @pytest.mark.parametrize(
     ("transfer", "studies"),
     [
-        ("dicomweb", 50),
+        ("dicomweb", 60),
         ("signed_url", 15),
         pytest.param("dicomweb", 2000, marks=pytest.mark.campaign),
     ],
@@ -58,8 +58,8 @@ async def test_nothing_is_lost_and_nothing_is_accepted_twice(
         MilvueClient(
             simulator.url,
             token,
-            idle_timeout=2,
-            request_timeout=4,
+            idle_timeout=1,
+            request_timeout=2,
             retry_base=0.1,
             retry_cap=1,
             poll_interval=0.2,

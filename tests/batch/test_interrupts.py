@@ -85,8 +85,10 @@ def check_resumed(simulator: Simulator, arguments: tuple[str, ...], output: Path
     assert [json.loads(line)["outcome"] for line in lines] == ["done"] * STUDIES
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("name", ["upload", "wait"])
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [("upload", signal.SIGINT), ("wait", signal.SIGTERM), ("collect", signal.SIGINT)],
+)
 def test_one_signal_ends_a_run_within_seconds_and_leaves_it_to_be_resumed(
     simulator: Simulator,
     arguments: tuple[str, ...],
