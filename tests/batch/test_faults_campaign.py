@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from milvue_async.routes import Transfer
 
-_RUNS = 6
+_RUNS = 8
 
 
 def faults(probability: float) -> tuple[Fault, ...]:
@@ -32,15 +32,21 @@ def faults(probability: float) -> tuple[Fault, ...]:
 
 
 @pytest.mark.parametrize(
-    ("transfer", "studies"),
+    ("transfer", "studies", "probability", "seconds"),
     [
-        ("dicomweb", 60),
-        ("signed_url", 15),
-        pytest.param("dicomweb", 2000, marks=pytest.mark.campaign),
+        ("dicomweb", 60, 0.02, 1),
+        ("signed_url", 15, 0.02, 1),
+        pytest.param("dicomweb", 2000, 0.01, 2, marks=pytest.mark.campaign),
     ],
 )
 async def test_nothing_is_lost_and_nothing_is_accepted_twice(
-    token: str, tmp_path: Path, transfer: Transfer, studies: int
+    token: str,
+    tmp_path: Path,
+    *,
+    transfer: Transfer,
+    studies: int,
+    probability: float,
+    seconds: float,
 ) -> None:
     for number in range(studies):
         study_files(
@@ -51,15 +57,15 @@ async def test_nothing_is_lost_and_nothing_is_accepted_twice(
             study_instance_uid=f"1.2.{number}",
             seed=number,
         )
-    config = SimulatorConfig(inference_seconds=0.3, faults=faults(0.02), seed=studies)
+    config = SimulatorConfig(inference_seconds=0.3, faults=faults(probability), seed=studies)
     output = tmp_path / "out"
     async with (
         Simulator(config) as simulator,
         MilvueClient(
             simulator.url,
             token,
-            idle_timeout=1,
-            request_timeout=2,
+            idle_timeout=seconds,
+            request_timeout=2 * seconds,
             retry_base=0.1,
             retry_cap=1,
             poll_interval=0.2,
