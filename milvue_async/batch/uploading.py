@@ -13,7 +13,7 @@ from milvue_async import routes
 from milvue_async.batch.outage import Outage
 from milvue_async.batch.preparing import prepare
 from milvue_async.batch.submissions import Decision, decide
-from milvue_async.errors import MilvueError, NotFoundError
+from milvue_async.errors import MilvueError, NotFoundError, ProtocolError
 from milvue_async.outcomes import stops_intake
 from milvue_async.protocol.models import StudyStatusEnum
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Uploads"]
 
 _PREPARING = 2
+_PAUSES = (0.5, 2.0)  # seconds before a status is asked for again
 
 
 class Uploads:
@@ -121,13 +122,13 @@ class Uploads:
         """Whether the API has the study: then ``wait`` or ``collect``, else ``send``."""
         uid = course.study_instance_uid
         try:
-            status = (await routes.get_status(self._transport, uid)).status
-        except NotFoundError:
-            return "send"
+            status = await self._status(uid)
         except MilvueError as error:
             if stops_intake(error):
                 self._intake.stop(error)
             raise
+        if status is None:
+            return "send"
         if decision.is_ambiguous:
             return self._untangled(course, is_running=status == StudyStatusEnum.RUNNING)
         if status == StudyStatusEnum.ERROR and self._wanted.retry_failed:
@@ -181,7 +182,7 @@ class Uploads:
         await self._accepted(course, decision)
 
     async def _send_once(self, course: Course, prepared: Prepared) -> None:
-        if course.begun and await self._is_known(course.study_instance_uid):
+        if course.begun and await self._status(course.study_instance_uid) is not None:
             return
         await routes.post_study(
             self._transport,
@@ -202,12 +203,19 @@ class Uploads:
             self._intake.stop(error)
         return is_tried
 
-    async def _is_known(self, study_instance_uid: str) -> bool:
-        try:
-            await routes.get_status(self._transport, study_instance_uid)
-        except NotFoundError:
-            return False
-        return True
+    async def _status(self, study_instance_uid: str) -> StudyStatusEnum | None:
+        """The status, or None where the study is not known; garbage is asked for again."""
+        clock = self._transport.clock
+        for pause in (*_PAUSES, None):
+            try:
+                return (await routes.get_status(self._transport, study_instance_uid)).status
+            except NotFoundError:
+                return None
+            except ProtocolError:
+                if pause is None:
+                    raise
+            await clock.sleep(pause * (0.5 + clock.random() / 2))
+        raise AssertionError  # pragma: no cover  # the last question returns or raises
 
     async def _accepted(self, course: Course, decision: Decision) -> None:
         course.begun = course.accepted = True
