@@ -36,9 +36,31 @@ def make_private_folder(path: Path) -> Path:
     for folder in reversed(list(missing)):
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=_FOLDER_MODE)
+            _sync(folder.parent)
     if not path.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     return path
+
+
+def _sync(folder: Path) -> None:
+    """Bring a folder's entries to the disk: a name that a power cut takes away was none.
+
+    Raises:
+        OSError: The disk failed.
+    """
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folders
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except PermissionError:  # one may write in it and not list it
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that does not do this
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def sweep_partials(folder: Path) -> None:
@@ -107,7 +129,8 @@ class PartialFile:
         with self._lock:
             self.path = self.path.replace(self.path.with_name(name))
             self._is_partial = False
-            return self.path
+        _sync(self.path.parent)
+        return self.path
 
     def withdraw(self) -> None:
         """Take the published file away again; never raises."""

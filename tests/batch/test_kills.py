@@ -83,7 +83,10 @@ def check(account: dict[str, StudyAccount], output: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("commit", range(1, 9))
+@pytest.mark.parametrize(
+    "commit",
+    [*range(1, 6), *(pytest.param(late, marks=pytest.mark.campaign) for late in range(6, 9))],
+)
 def test_killed_at_any_commit_the_same_command_finishes(
     portal: BlockingPortal,
     simulator: Simulator,
